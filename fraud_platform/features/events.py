@@ -1,0 +1,43 @@
+"""Reading the events of the warehouse in the shape that features are computed from."""
+
+from datetime import date, timedelta
+
+import duckdb
+import polars as pl
+
+from fraud_platform.features.catalog import Catalog
+from fraud_platform.features.expressions import DAY
+
+IDENTITY = ("transaction_id", "event_us", "day", "customer_id", "amount_cents")
+"""The columns that stand before the features in every feature table."""
+
+TABLE_COLUMNS = frozenset({"event_us", "known_fraud"})
+
+
+def read_events(connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: date, last: date) -> pl.DataFrame:
+    """The validated events whose day is in [first, last], and those before that their features need.
+
+    `known_fraud` is 1 where the latest label reported within the label delay of the event says
+    fraud. A label that came later changes no feature, in training as in serving.
+
+    Returns:
+        the columns of `catalog.columns` and of IDENTITY, ascending by (event_us, transaction_id).
+    """
+    reach = first - timedelta(days=-(-catalog.look_back_us // DAY))
+    names = dict.fromkeys((*IDENTITY, *sorted(catalog.columns - TABLE_COLUMNS)))
+    columns = ", ".join(f't."{name}"' for name in names)
+    return connection.execute(
+        f"""
+        WITH events AS (SELECT * FROM validated_transactions WHERE day BETWEEN $reach AND $last),
+        known AS (
+            SELECT l.transaction_id, arg_max(l.is_fraud, l.reported_at) AS is_fraud
+            FROM validated_labels l JOIN events t USING (transaction_id)
+            WHERE epoch_us(l.reported_at) <= t.event_us + $delay
+            GROUP BY l.transaction_id
+        )
+        SELECT {columns}, coalesce(k.is_fraud, false)::BIGINT AS known_fraud
+        FROM events t LEFT JOIN known k USING (transaction_id)
+        ORDER BY t.event_us, t.transaction_id
+        """,
+        {"reach": reach, "last": last, "delay": catalog.label_delay_us},
+    ).pl()
