@@ -1,16 +1,18 @@
 """The one error tree. Each message says what is wrong, where, and what to do.
 
-    FraudPlatformError
-    ├── SettingsError        an environment variable or .env entry cannot be used
-    ├── SourceError          a source's YAML file is wrong, or does not fit the data it describes
-    │   └── UnreadableData   a file of the source is missing, empty or cannot be parsed at all
-    ├── WarehouseError       the DuckDB file or a partition cannot be read or written
-    ├── CatalogError         a feature cannot be computed, or a fingerprint is not the catalog's
-    ├── StoreError           the online store cannot be read, or holds another catalog's state
-    ├── TrainingError        the training data cannot give a model (no frauds, too few days …)
-    ├── ArtefactError        a model directory is incomplete, corrupt, or unfit to serve
-    ├── InvalidTransaction   one transaction breaks the contract: `field` says where, `fix` how to mend it
-    └── ServiceError         a Bento cannot be built, or the scoring service does not answer
+FraudPlatformError
+├── SettingsError        an environment variable or .env entry cannot be used
+├── SourceError          a source's YAML file is wrong, or does not fit the data it describes
+│   └── UnreadableData   a file of the source is missing, empty or cannot be parsed at all
+├── WarehouseError       the DuckDB file or a partition cannot be read or written
+├── CatalogError         a feature cannot be computed, or a fingerprint is not the catalog's
+├── StoreError           the online store cannot be read, or holds another catalog's state
+├── TrainingError        the training data cannot give a model (no frauds, too few days …)
+├── ArtefactError        a model directory is incomplete, corrupt, or unfit to serve
+├── RegistryError        MLflow does not answer, or lacks the model that was asked for
+├── ConflictingTransaction  a transaction_id was decided before with other content
+├── InvalidTransaction   one transaction breaks the contract: `field` says where, `fix` how to mend it
+└── ServiceError         a Bento cannot be built, or the scoring service does not answer
 """
 
 
@@ -48,6 +50,14 @@ class TrainingError(FraudPlatformError):
 
 class ArtefactError(FraudPlatformError):
     """A model directory is incomplete, corrupt, or unfit to serve."""
+
+
+class RegistryError(FraudPlatformError):
+    """MLflow does not answer, or lacks the model that was asked for."""
+
+
+class ConflictingTransaction(FraudPlatformError):
+    """A transaction_id was decided before with other content."""
 
 
 class InvalidTransaction(FraudPlatformError):

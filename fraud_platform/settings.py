@@ -19,7 +19,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FRAUD_", env_file=".env", extra="ignore", frozen=True)
 
     source: Path = Field(Path("sources/simulator.yaml"), description="the source's YAML file")
-    data: str | None = Field(None, description="file, folder, glob or s3:// address; in place of the source's own `path`")
+    data: str | None = Field(
+        None, description="file, folder, glob or s3:// address; in place of the source's own `path`"
+    )
     warehouse: Path = Field(Path("warehouse"), description="everything that the platform writes goes below this folder")
     seed: int = Field(20180401, description="the seed of every random choice outside the simulator")
 
@@ -30,9 +32,13 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(None, description="default: a SQLite file in the warehouse")
     model_name: str = Field("fraud_model", description="the registered model's name in MLflow")
 
-    quarantine_share_limit: float = Field(0.05, gt=0, le=1, description="share of bad rows above which validation blocks")
+    quarantine_share_limit: float = Field(
+        0.05, gt=0, le=1, description="share of bad rows above which validation blocks"
+    )
     drift_share_warning: float = Field(0.15, gt=0, le=1, description="share of drifted features that warns")
-    drift_share_critical: float = Field(0.20, gt=0, le=1, description="share of drifted features that asks for retraining")
+    drift_share_critical: float = Field(
+        0.20, gt=0, le=1, description="share of drifted features that asks for retraining"
+    )
     drift_days: PositiveInt = Field(7, description="days that the drift report compares with the training period")
     drift_sample_rows: PositiveInt = Field(50_000, description="rows sampled from each side of the drift report")
 
@@ -50,6 +56,56 @@ class Settings(BaseSettings):
         return self.home / "fraud.duckdb"
 
     @property
+    def raw_transactions(self) -> Path:
+        """Raw transactions as read, one Parquet file a day."""
+        return self.home / "raw" / "transactions"
+
+    @property
+    def raw_labels(self) -> Path:
+        """Raw labels as read, one Parquet file a day."""
+        return self.home / "raw" / "labels"
+
+    @property
+    def features(self) -> Path:
+        """Feature tables, one Parquet file a day."""
+        return self.home / "features"
+
+    @property
+    def training_sets(self) -> Path:
+        """Immutable training sets, named by their content."""
+        return self.home / "training_sets"
+
+    @property
+    def models(self) -> Path:
+        """Model artefacts, named by their content."""
+        return self.home / "models"
+
+    @property
+    def scores(self) -> Path:
+        """Batch scores, one Parquet file a day."""
+        return self.home / "scores"
+
+    @property
+    def reports(self) -> Path:
+        """HTML reports: Data Docs and drift."""
+        return self.home / "reports"
+
+    @property
+    def online_store(self) -> Path:
+        """The embedded online store."""
+        return self.home / "online_store"
+
+    @property
+    def bentoml_home(self) -> Path:
+        """BentoML's own folder: Bentos and models."""
+        return self.home / "bentoml"
+
+    @property
+    def scratch(self) -> Path:
+        """Temporary files of a run; may be deleted when none runs."""
+        return self.home / "scratch"
+
+    @property
     def tracking_uri(self) -> str:
         """MLflow's backend: what is set, or a SQLite file in the warehouse."""
         return self.mlflow_tracking_uri or f"sqlite:///{(self.home / 'mlflow.db').resolve()}"
@@ -65,5 +121,7 @@ def load_settings() -> Settings:
     try:
         return Settings()  # type: ignore[call-arg]
     except ValidationError as error:
-        wrong = "; ".join(f"FRAUD_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        wrong = "; ".join(
+            f"FRAUD_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors()
+        )
         raise SettingsError(f"Settings cannot be used: {wrong}. Correct the environment or .env.") from error

@@ -68,15 +68,33 @@ def replace_days(
     Returns:
         The number of rows inserted.
     """
-    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} AS SELECT * FROM ({select}) LIMIT 0")
+    columns = [(name, type_) for name, type_, *_ in connection.execute(f"DESCRIBE {select}").fetchall()]
+    # Not CREATE TABLE AS … LIMIT 0: in DuckDB 2.0 rows inserted in the same transaction then escape every filter.
+    listed = ", ".join(f'"{name}" {type_}' for name, type_ in columns)
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({listed})")
     present = {row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()}
-    for name, type_, *_ in connection.execute(f"DESCRIBE {select}").fetchall():
+    for name, type_ in columns:
         if name not in present:
             connection.execute(f'ALTER TABLE {table} ADD COLUMN "{name}" {type_}')
     condition = f" OR ({also_delete})" if also_delete else ""
     connection.execute(f"DELETE FROM {table} WHERE day BETWEEN ? AND ?{condition}", [first, last])
-    (inserted,) = connection.execute(f"INSERT INTO {table} BY NAME {select}").fetchone() or (0,)
+    ((inserted,),) = connection.execute(f"INSERT INTO {table} BY NAME {select}").fetchall()
     return int(inserted)
+
+
+def last_day(connection: duckdb.DuckDBPyConnection, table: str) -> date:
+    """The last day that a table has rows for.
+
+    Raises:
+        WarehouseError: if the table is missing or empty.
+    """
+    try:
+        ((day,),) = connection.execute(f"SELECT max(day) FROM {table}").fetchall()
+    except duckdb.CatalogException as error:
+        raise WarehouseError(f"There is no table {table} yet. Materialize `{table}` first.") from error
+    if day is None:
+        raise WarehouseError(f"{table} has no rows. Materialize `{table}` for days that have data.")
+    return day
 
 
 def day_file(folder: Path, day: date) -> Path:

@@ -37,7 +37,9 @@ def compute_features(events: pl.DataFrame, catalog: Catalog, threads: int = 2) -
     row_step = Derivation(columns, {})
     aggregates: dict[Rolling, NDArray[np.int64]] = {}
     for entity, rollings in catalog.rollings.items():
-        inputs = {r.column: to_int(row_step.evaluate(r.column)) for r in rollings if r.column is not None}
+        inputs: dict[Expression, NDArray[np.int64]] = {
+            r.column: to_int(row_step.evaluate(r.column)) for r in rollings if r.column is not None
+        }
         aggregates.update(fold_rollings(Groups(key_codes(events, entity), times), rollings, catalog, inputs, threads))
     derivation = Derivation(columns, aggregates)
     matrix = np.empty((events.height, len(catalog.features)), np.float32)

@@ -11,8 +11,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fraud_platform.errors import CatalogError
-from fraud_platform.features.expressions import DAY, HOUR, MINUTE, Call, Column, Expression, Operation, Rolling, columns_of, walk
+from fraud_platform.features.expressions import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Call,
+    Column,
+    Expression,
+    Operation,
+    Rolling,
+    columns_of,
+    walk,
+)
 from fraud_platform.transactions.contract import TRANSACTION
+from fraud_platform.transactions.sources import Source
 
 FINGERPRINT_LENGTH = 16
 AMOUNT_CAP_CENTS = 10_000_000
@@ -132,7 +144,9 @@ FEATURES: tuple[Feature, ...] = (
     # What is usual for the customer.
     Feature("customer_amount_mean_1d", "mean amount of the customer, 1 day", mean(CUSTOMER, CAPPED_AMOUNT, DAY)),
     Feature("customer_amount_mean_7d", "mean amount of the customer, 7 days", mean(CUSTOMER, CAPPED_AMOUNT, 7 * DAY)),
-    Feature("customer_amount_mean_30d", "mean amount of the customer, 30 days", mean(CUSTOMER, CAPPED_AMOUNT, 30 * DAY)),
+    Feature(
+        "customer_amount_mean_30d", "mean amount of the customer, 30 days", mean(CUSTOMER, CAPPED_AMOUNT, 30 * DAY)
+    ),
     Feature(
         "customer_amount_deviation_30d",
         "standard deviation of the customer's amounts, 30 days",
@@ -175,7 +189,11 @@ FEATURES: tuple[Feature, ...] = (
     Feature("device_count_30d", "payments from the device in the last 30 days", count(DEVICE, 30 * DAY)),
     # What the customer did not do before.
     Feature("customer_merchant_count_30d", "earlier payments of the customer here", count(CUSTOMER_MERCHANT, 30 * DAY)),
-    Feature("is_new_device", "1 where the customer did not use the device for 30 days", is_zero(count(CUSTOMER_DEVICE, 30 * DAY))),
+    Feature(
+        "is_new_device",
+        "1 where the customer did not use the device for 30 days",
+        is_zero(count(CUSTOMER_DEVICE, 30 * DAY)),
+    ),
     Feature("customer_country_count_30d", "earlier payments in this country", count(CUSTOMER_COUNTRY, 30 * DAY)),
     # The merchant.
     Feature("merchant_count_1h", "payments at the merchant in the last hour", count(MERCHANT, HOUR)),
@@ -191,8 +209,26 @@ FEATURES: tuple[Feature, ...] = (
 
 
 TEXT_COLUMNS = frozenset(column.name for column in TRANSACTION if column.type == "string")
-_ALWAYS_PRESENT = frozenset({"event_us", "known_fraud"})
 MAX_LABEL_DELAY_US = 180 * DAY
+DEFAULT_LABEL_DELAY_DAYS = 7
+"""For a source without labels: its fraud rates are 0 until labels come back from elsewhere."""
+
+
+@dataclass(frozen=True)
+class CatalogOrigin:
+    """What a catalog is made from, and its fingerprint: enough to make it again where the source is not at hand.
+
+    Attributes:
+        columns_given: the contract columns that the source gives, sorted.
+        attributes: the source's numeric attributes, in order.
+        label_delay_us: how old an event must be for its label to be used, microseconds.
+        fingerprint: of the catalog's names, formulas and delay.
+    """
+
+    columns_given: tuple[str, ...]
+    attributes: tuple[str, ...]
+    label_delay_us: int
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -201,11 +237,15 @@ class Catalog:
 
     Attributes:
         features: in the order of the model's input columns.
+        columns_given: the contract columns that the source gives, sorted.
+        attributes: the source's numeric attributes, in order.
         label_delay_us: how old an event must be for its label to be used, microseconds.
         dropped: features that the source cannot have, with the columns that it lacks.
     """
 
     features: tuple[Feature, ...]
+    columns_given: tuple[str, ...]
+    attributes: tuple[str, ...]
     label_delay_us: int
     dropped: Mapping[str, tuple[str, ...]]
 
@@ -242,6 +282,16 @@ class Catalog:
         canonical = [self.label_delay_us, [[f.name, repr(f.formula)] for f in self.features]]
         return hashlib.sha256(json.dumps(canonical).encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
+    @property
+    def origin(self) -> CatalogOrigin:
+        """What `rebuild_catalog` makes this catalog from."""
+        return CatalogOrigin(self.columns_given, self.attributes, self.label_delay_us, self.fingerprint)
+
+    @property
+    def label_delay_days(self) -> int:
+        """The label delay in whole days."""
+        return self.label_delay_us // DAY
+
     def delay_us(self, rolling: Rolling) -> int:
         return self.label_delay_us if rolling.delayed else 0
 
@@ -257,17 +307,43 @@ def build_catalog(present: Iterable[str], attributes: Iterable[str], label_delay
     Raises:
         CatalogError: if an attribute has the name of a feature, or the delay is not usable.
     """
-    if not 0 < label_delay_us <= MAX_LABEL_DELAY_US:
-        raise CatalogError(f"labels.delay_days must be between 0 and {MAX_LABEL_DELAY_US // DAY}, got {label_delay_us / DAY:g}.")
-    attributes = list(attributes)
+    if not 0 <= label_delay_us <= MAX_LABEL_DELAY_US:
+        raise CatalogError(
+            f"labels.delay_days must be between 0 and {MAX_LABEL_DELAY_US // DAY}, got {label_delay_us / DAY:g}."
+        )
+    given, attributes = tuple(sorted(present)), tuple(attributes)
     known = {feature.name for feature in FEATURES}
     if clash := sorted(known.intersection(attributes)):
         raise CatalogError(f"Attributes {clash} have the names of features. Rename them in the source's `attributes`.")
-    available = _ALWAYS_PRESENT.union(present, attributes)
+    available = {"event_us", "known_fraud", *given, *attributes}
     candidates = (*FEATURES, *(Feature(name, "attribute of the source", Column(name)) for name in attributes))
     missing = {feature.name: tuple(sorted(columns_of(feature.formula) - available)) for feature in candidates}
     return Catalog(
         features=tuple(feature for feature in candidates if not missing[feature.name]),
+        columns_given=given,
+        attributes=attributes,
         label_delay_us=label_delay_us,
         dropped={name: columns for name, columns in missing.items() if columns},
     )
+
+
+def rebuild_catalog(origin: CatalogOrigin) -> Catalog:
+    """The catalog that a model was trained on.
+
+    Raises:
+        CatalogError: if this code's features are not the model's.
+    """
+    catalog = build_catalog(origin.columns_given, origin.attributes, origin.label_delay_us)
+    if catalog.fingerprint != origin.fingerprint:
+        raise CatalogError(
+            f"The model was trained on catalog {origin.fingerprint}, and this code computes catalog {catalog.fingerprint}. "
+            "Train the model again, or serve it from the Bento that it was packaged in."
+        )
+    return catalog
+
+
+def catalog_of(source: Source) -> Catalog:
+    """The catalog of a source, from its mapping."""
+    numeric = [name for name, attribute in source.attributes.items() if attribute.type == "number"]
+    delay_days = source.labels.delay_days if source.labels else DEFAULT_LABEL_DELAY_DAYS
+    return build_catalog(source.present, numeric, delay_days * DAY)

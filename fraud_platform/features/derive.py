@@ -23,7 +23,7 @@ _DAY_US = 86_400_000_000
 
 
 def _missing(text: Array) -> NDArray[np.bool_]:
-    return np.equal(text, None).astype(bool)
+    return np.array([word is None for word in text], bool)
 
 
 def _differs(left: Array, right: Array) -> Array:
@@ -134,7 +134,9 @@ class Derivation:
             return to_float(self._aggregates[expression])
         function = FUNCTIONS.get(expression.function)
         if function is None:
-            raise CatalogError(f"No function is called {expression.function!r}. There are: {', '.join(sorted(FUNCTIONS))}.")
+            raise CatalogError(
+                f"No function is called {expression.function!r}. There are: {', '.join(sorted(FUNCTIONS))}."
+            )
         return function(*(self._argument(argument) for argument in expression.arguments))
 
     def _argument(self, argument: Expression | float | str) -> Any:

@@ -26,7 +26,7 @@ def read_events(connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: 
     reach = first - timedelta(days=-(-catalog.look_back_us // DAY))
     names = dict.fromkeys((*IDENTITY, *sorted(catalog.columns - TABLE_COLUMNS)))
     columns = ", ".join(f't."{name}"' for name in names)
-    return connection.execute(
+    return connection.sql(
         f"""
         WITH events AS (SELECT * FROM validated_transactions WHERE day BETWEEN $reach AND $last),
         known AS (
@@ -39,5 +39,5 @@ def read_events(connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: 
         FROM events t LEFT JOIN known k USING (transaction_id)
         ORDER BY t.event_us, t.transaction_id
         """,
-        {"reach": reach, "last": last, "delay": catalog.label_delay_us},
+        params={"reach": reach, "last": last, "delay": catalog.label_delay_us},
     ).pl()

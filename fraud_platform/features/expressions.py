@@ -14,7 +14,14 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
-_STEPS = ((MINUTE, SECOND), (10 * MINUTE, 10 * SECOND), (HOUR, MINUTE), (DAY, 15 * MINUTE), (7 * DAY, 2 * HOUR), (30 * DAY, 6 * HOUR))
+_STEPS = (
+    (MINUTE, SECOND),
+    (10 * MINUTE, 10 * SECOND),
+    (HOUR, MINUTE),
+    (DAY, 15 * MINUTE),
+    (7 * DAY, 2 * HOUR),
+    (30 * DAY, 6 * HOUR),
+)
 
 
 def step_of(span_us: int) -> int:

@@ -53,13 +53,15 @@ def _window(t: int, span: int, step: int, delay: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def _overflows(total: int, value: int) -> bool:
+def _overflows(total: np.int64, value: np.int64) -> bool:
     """Asked before the addition: compiled code may assume that signed sums never wrap."""
     return total > _LARGEST - value if value > 0 else total < -_LARGEST - value
 
 
 @njit(cache=True, nogil=True)
-def _fold_sums(operation: int, offsets: Int64, times: Int64, values: Int64, span: int, step: int, delay: int, out: Int64) -> bool:
+def _fold_sums(
+    operation: int, offsets: Int64, times: Int64, values: Int64, span: int, step: int, delay: int, out: Int64
+) -> bool:
     overflow = False
     for group in range(offsets.size - 1):
         first, last = offsets[group], offsets[group + 1]
@@ -71,7 +73,7 @@ def _fold_sums(operation: int, offsets: Int64, times: Int64, values: Int64, span
                 value = np.int64(1) if operation == _COUNT else values[high]
                 if value != NULL:
                     if operation == _SUM_SQUARES:
-                        overflow |= abs(value) > _LARGEST_ROOT
+                        overflow |= value > _LARGEST_ROOT or value < -_LARGEST_ROOT
                         value *= value
                     overflow |= _overflows(total, value)
                     total += value
@@ -86,7 +88,9 @@ def _fold_sums(operation: int, offsets: Int64, times: Int64, values: Int64, span
 
 
 @njit(cache=True, nogil=True)
-def _fold_extremes(sign: int, offsets: Int64, times: Int64, values: Int64, span: int, step: int, delay: int, out: Int64) -> None:
+def _fold_extremes(
+    sign: int, offsets: Int64, times: Int64, values: Int64, span: int, step: int, delay: int, out: Int64
+) -> None:
     """The maximum of sign * value, by a queue whose values fall from front to back."""
     longest = np.max(offsets[1:] - offsets[:-1]) if offsets.size > 1 else 0
     queue = np.empty(longest, np.int64)

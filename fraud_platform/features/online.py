@@ -52,7 +52,9 @@ class OnlineFeatures:
                 found[entity] = _key(entity, parts)
         return found
 
-    def compute(self, event: Mapping[str, Any], keys: Mapping[Entity, bytes], states: Mapping[bytes, bytes | None]) -> Features:
+    def compute(
+        self, event: Mapping[str, Any], keys: Mapping[Entity, bytes], states: Mapping[bytes, bytes | None]
+    ) -> Features:
         """The event's features as of its own time, and the states that hold it afterwards.
 
         Args:

@@ -6,13 +6,19 @@ from fraud_platform.features.catalog import Catalog
 from fraud_platform.features.expressions import Rolling
 
 
-def naive_rolling(rolling: Rolling, delay: int, keys: Sequence[object], times: Sequence[int], values: Sequence[int | None]) -> list[int | None]:
+def naive_rolling(
+    rolling: Rolling, delay: int, keys: Sequence[object], times: Sequence[int], values: Sequence[int | None]
+) -> list[int | None]:
     """The aggregate that each event sees; None where the key is null or the window has no value."""
     answers: list[int | None] = []
     for key, now in zip(keys, times, strict=True):
         start = (now - delay - rolling.span_us) // rolling.step_us * rolling.step_us
         end = now if delay == 0 else (now - delay) // rolling.step_us * rolling.step_us
-        seen = [(t, v) for k, t, v in zip(keys, times, values, strict=True) if k == key and start <= t < end and v is not None]
+        seen = [
+            (t, v)
+            for k, t, v in zip(keys, times, values, strict=True)
+            if k == key and start <= t < end and v is not None
+        ]
         answers.append(None if key is None else _aggregate(rolling.operation, seen))
     return answers
 

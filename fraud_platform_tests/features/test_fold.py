@@ -27,7 +27,11 @@ def histories(draw: st.DrawFn) -> tuple[list[int], list[int], list[int | None]]:
 
 
 @pytest.mark.parametrize("operation", get_args(Operation))
-@given(history=histories(), span=st.sampled_from([MINUTE, HOUR, DAY, 7 * DAY, 30 * DAY]), delay=st.sampled_from([0, 7 * DAY]))
+@given(
+    history=histories(),
+    span=st.sampled_from([MINUTE, HOUR, DAY, 7 * DAY, 30 * DAY]),
+    delay=st.sampled_from([0, 7 * DAY]),
+)
 def test_fold_equals_the_naive_reference(
     operation: Operation, history: tuple[list[int], list[int], list[int | None]], span: int, delay: int
 ) -> None:

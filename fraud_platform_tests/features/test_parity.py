@@ -43,7 +43,9 @@ event = st.fixed_dictionaries(
 
 
 def to_frame(events: list[dict[str, Any]]) -> pl.DataFrame:
-    schema = {name: pl.Float64 if column.type == "float64" else pl.String for name, column in TRANSACTION_COLUMNS.items()}
+    schema = {
+        name: pl.Float64 if column.type == "float64" else pl.String for name, column in TRANSACTION_COLUMNS.items()
+    }
     schema |= {"amount_cents": pl.Int64, "gap": pl.Int64, "tenure": pl.Float64}
     frame = pl.DataFrame(events, schema={name: schema[name] for name in (*events[0],)})
     return frame.with_columns(event_us=START + pl.col("gap").cum_sum(), known_fraud=pl.lit(0, pl.Int64))

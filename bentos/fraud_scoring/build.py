@@ -1,0 +1,77 @@
+"""Packages the service with one model artefact as a Bento. Run as a script, in a process of its own:
+BentoML remembers the schemas of the first service that a process builds.
+
+The last line of the output is JSON: {"bento", "model", "path"}.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import bentoml
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("transactions", "features", "models", "decisions")
+"""The packages that the service needs; what trains, monitors or orchestrates stays out."""
+
+LIBRARIES = (
+    "bentoml",
+    "lmdb",
+    "msgspec",
+    "numba",
+    "numpy",
+    "onnxruntime",
+    "polars",
+    "prometheus-client",
+    "pyarrow",
+    "pydantic-settings",
+    "pyyaml",
+    "starlette",
+    "duckdb",
+    "tzdata",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("artefact", type=Path, help="the model artefact's directory")
+    parser.add_argument("model_version", help="the registered version of the model")
+    arguments = parser.parse_args()
+    model = store_model(arguments.artefact, arguments.model_version)
+    with tempfile.TemporaryDirectory() as staging:
+        stage(Path(staging))
+        bento = bentoml.build(
+            "bentos.fraud_scoring.service:FraudScoring",
+            build_ctx=staging,
+            labels={"model_version": arguments.model_version},
+            description=f"Fraud scoring with model version {arguments.model_version}.",
+            models=[str(model.tag)],
+            python={"packages": [f"{name}=={version(name)}" for name in LIBRARIES], "lock_packages": False},
+        )
+    print(json.dumps({"bento": str(bento.tag), "model": str(model.tag), "path": str(bento.path)}))
+
+
+def store_model(artefact: Path, model_version: str) -> bentoml.Model:
+    """Copy the artefact into BentoML's model store."""
+    with bentoml.models.create("fraud_model", labels={"model_version": model_version}) as model:
+        shutil.copytree(artefact, model.path, dirs_exist_ok=True)
+    return model
+
+
+def stage(folder: Path) -> None:
+    """Only what serves: the service, and the packages left of it in the import order."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "bentos", folder / "bentos", ignore=ignore)
+    package = folder / "fraud_platform"
+    package.mkdir()
+    for name in ("__init__.py", "settings.py", "errors.py", "warehouse.py"):
+        shutil.copy(ROOT / "fraud_platform" / name, package / name)
+    for part in PARTS:
+        shutil.copytree(ROOT / "fraud_platform" / part, package / part, ignore=ignore)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What starts runs by itself: jobs, and the sensor that answers drift."""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from fraud_platform.defs.days import daily_partitions
+from fraud_platform.settings import Settings
+from fraud_platform.transactions.sources import Source
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+RETRAINED = dg.AssetSelection.assets("training_set").downstream() - dg.AssetSelection.assets("data_drift_report")
+"""Not the drift report itself: days that have drifted stay drifted after retraining, and a report in
+the same run would ask for the next one."""
+
+
+def definitions(source: Source) -> dg.Definitions:
+    """The jobs and the drift sensor of a source."""
+    days = daily_partitions(source)
+    ingestion_job = dg.define_asset_job(
+        "ingestion_job",
+        dg.AssetSelection.groups("raw", "validated", "features"),
+        description="New days: read, validate, compute features.",
+        partitions_def=days,
+    )
+    retraining_job = dg.define_asset_job(
+        "retraining_job",
+        RETRAINED,
+        description="Everything downstream of the training set: model, evaluation, Bento, scores of the last days.",
+        partitions_def=days,
+    )
+    return dg.Definitions(jobs=[ingestion_job, retraining_job], sensors=[_drift_sensor(retraining_job)])
+
+
+def _drift_sensor(retraining_job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+    @dg.asset_sensor(
+        asset_key=dg.AssetKey("data_drift_report"),
+        job=retraining_job,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=15,
+        description="Asks for retraining when a drift report finds more drifted inputs than the critical share.",
+    )
+    def drift_sensor(
+        context: dg.SensorEvaluationContext, asset_event: dg.EventLogEntry, settings: dg.ResourceParam[Settings]
+    ) -> dg.RunRequest | dg.SkipReason:
+        materialization = asset_event.asset_materialization
+        if materialization is None:
+            return dg.SkipReason("The event is no materialization of data_drift_report.")
+        metadata = materialization.metadata
+        share = float(str(metadata["share_drifted"].value))
+        if share < settings.drift_share_critical:
+            return dg.SkipReason(f"Share of drifted inputs {share:.2f} is below {settings.drift_share_critical:.2f}.")
+        first, last = str(metadata["current_days"].value).split(" to ")
+        context.log.info("Share of drifted inputs %.2f: retraining, and scoring %s to %s again", share, first, last)
+        # One request a report: a tick that sees the same report again asks for nothing new.
+        return dg.RunRequest(run_key=f"drift-{asset_event.run_id}", tags={RANGE_START: first, RANGE_END: last})
+
+    return drift_sensor

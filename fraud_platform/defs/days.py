@@ -1,0 +1,35 @@
+"""The daily partitions of a source, and how an asset reads which days a run covers."""
+
+import warnings
+from datetime import date, timedelta
+
+import dagster as dg
+
+from fraud_platform.transactions.sources import Source
+
+# Its own warning says that the parameter is in beta, once an asset, at every load.
+warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
+
+SINGLE_RUN = dg.BackfillPolicy.single_run()
+"""A range of days is one run: the engines below are faster on many days than on one at a time."""
+
+
+def daily_partitions(source: Source) -> dg.DailyPartitionsDefinition:
+    """One partition a UTC day, from the source's first day to its last, or up to yesterday where it has none."""
+    end = source.last_day + timedelta(days=1) if source.last_day else None
+    return dg.DailyPartitionsDefinition(
+        start_date=source.first_day.isoformat(), end_date=end.isoformat() if end else None
+    )
+
+
+def day_range(context: dg.AssetExecutionContext) -> tuple[date, date]:
+    """The first and the last day that this run covers, both inclusive."""
+    window = context.partition_time_window
+    return window.start.date(), window.end.date() - timedelta(days=1)
+
+
+def add_rows_per_day(context: dg.AssetExecutionContext, asset: str, rows: dict[date, int]) -> None:
+    """Show each partition's own row count in the Dagster UI, also where many ran as one."""
+    for key in context.partition_keys:
+        metadata = {"dagster/partition_row_count": rows.get(date.fromisoformat(key), 0)}
+        context.add_asset_metadata(metadata, asset_key=asset, partition_key=key)

@@ -1,0 +1,61 @@
+"""Features: one Parquet file a day, and a DuckDB view over them."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range
+from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS, markdown_table, plain_schema
+from fraud_platform.features.catalog import Catalog
+from fraud_platform.features.table import materialize_features
+from fraud_platform.settings import Settings
+from fraud_platform.transactions.sources import Source
+from fraud_platform.warehouse import connect
+
+
+def definitions(source: Source) -> dg.Definitions:
+    """The feature table of a source."""
+    return dg.Definitions(assets=[_transaction_features(source)])
+
+
+def _transaction_features(source: Source) -> dg.AssetsDefinition:
+    @dg.asset(
+        deps=["validated_transactions", "validated_labels"],
+        partitions_def=daily_partitions(source),
+        backfill_policy=SINGLE_RUN,
+        group_name="features",
+        kinds={"polars", "numpy", "parquet"},
+        owners=OWNERS["features"],
+        freshness_policy=DAILY_FRESHNESS,
+        pool="duckdb",
+    )
+    def transaction_features(
+        context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], catalog: dg.ResourceParam[Catalog]
+    ) -> dg.MaterializeResult:
+        """The model's inputs for every validated transaction, each as of the moment before it.
+
+        One more day costs that day and its look-back, not the history.
+        """
+        first, last = day_range(context)
+        with connect(settings.database) as connection:
+            rows = materialize_features(connection, catalog, settings.features, first, last)
+        add_rows_per_day(context, "transaction_features", rows)
+        return dg.MaterializeResult(metadata=_metadata(catalog, settings, rows))
+
+    return transaction_features
+
+
+def _metadata(catalog: Catalog, settings: Settings, rows: dict[date, int]) -> dict[str, Any]:
+    return {
+        "dagster/row_count": sum(rows.values()),
+        "dagster/column_schema": plain_schema({f.name: f.meaning for f in catalog.features}, "features"),
+        "features": len(catalog.features),
+        "catalog_fingerprint": catalog.fingerprint,
+        "look_back_days": round(catalog.look_back_us / 86_400_000_000, 2),
+        "folder": dg.MetadataValue.path(settings.features),
+        "dropped_features": markdown_table(
+            ["feature", "columns that the source lacks"],
+            [(name, ", ".join(columns)) for name, columns in sorted(catalog.dropped.items())],
+        ),
+    }

@@ -1,0 +1,79 @@
+"""Raw data: the source's rows as they were read, filed by the UTC day of the event."""
+
+import dagster as dg
+from dagster_aws.s3 import S3Resource
+
+from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range
+from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS
+from fraud_platform.defs.s3 import local_copy
+from fraud_platform.settings import Settings
+from fraud_platform.transactions.labels import land_labels
+from fraud_platform.transactions.reading import land
+from fraud_platform.transactions.sources import Source
+
+
+def definitions(source: Source) -> dg.Definitions:
+    """The raw transactions and labels of a source."""
+    return dg.Definitions(assets=[_raw_transactions(source), _raw_labels(source)])
+
+
+def _raw_transactions(source: Source) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=daily_partitions(source),
+        backfill_policy=SINGLE_RUN,
+        group_name="raw",
+        kinds={"duckdb", "parquet", source.format},
+        owners=OWNERS["raw"],
+        freshness_policy=DAILY_FRESHNESS,
+    )
+    def raw_transactions(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        source: dg.ResourceParam[Source],
+        s3: S3Resource,
+    ) -> dg.MaterializeResult:
+        """The source's rows as read, one Parquet file a UTC day.
+
+        A row whose time cannot be read, and a line that cannot be parsed, is kept aside for
+        quarantine; a file that cannot be read at all fails the run.
+        """
+        first, last = day_range(context)
+        landed = land(
+            local_copy(source, s3, settings.scratch), settings.raw_transactions, first, last, settings.scratch
+        )
+        add_rows_per_day(context, "raw_transactions", landed.rows)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": sum(landed.rows.values()),
+                "undated_rows": landed.undated,
+                "files_read": len(landed.files),
+                "source": dg.MetadataValue.path(source.file),
+                "folder": dg.MetadataValue.path(settings.raw_transactions),
+            }
+        )
+
+    return raw_transactions
+
+
+def _raw_labels(source: Source) -> dg.AssetsDefinition:
+    @dg.asset(
+        deps=["raw_transactions"],
+        partitions_def=daily_partitions(source),
+        backfill_policy=SINGLE_RUN,
+        group_name="raw",
+        kinds={"duckdb", "parquet"},
+        owners=OWNERS["raw"],
+        freshness_policy=DAILY_FRESHNESS,
+    )
+    def raw_labels(
+        context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], source: dg.ResourceParam[Source]
+    ) -> dg.MaterializeResult:
+        """What the source says about fraud, and when it became known, filed by the day of the event."""
+        first, last = day_range(context)
+        rows = land_labels(source, settings.raw_transactions, settings.raw_labels, first, last)
+        add_rows_per_day(context, "raw_labels", rows)
+        return dg.MaterializeResult(
+            metadata={"dagster/row_count": sum(rows.values()), "folder": dg.MetadataValue.path(settings.raw_labels)}
+        )
+
+    return raw_labels

@@ -1,0 +1,75 @@
+"""Batch scoring: every transaction of a day with the latest model."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from fraud_platform.decisions.batch import score_features
+from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range
+from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS, plain_schema
+from fraud_platform.defs.training import latest_model
+from fraud_platform.features.table import read_features
+from fraud_platform.settings import Settings
+from fraud_platform.transactions.sources import Source
+from fraud_platform.warehouse import connect, day_file, replace_days, transaction, write_files
+
+COLUMNS = {
+    "transaction_id": "the scored transaction",
+    "event_us": "when it happened, UTC, microseconds since 1970",
+    "day": "its UTC day",
+    "customer_id": "the account or card holder",
+    "amount_cents": "amount in minor units",
+    "fraud_probability": "the model's probability, 0 to 1",
+    "is_fraud": "whether the probability reaches the model's threshold",
+    "risk_level": "low, medium or high",
+    "action": "approve or review",
+    "model_version": "the registered version that scored",
+}
+
+
+def definitions(source: Source) -> dg.Definitions:
+    """The batch scores of a source."""
+    return dg.Definitions(assets=[_batch_scores(source)])
+
+
+def _batch_scores(source: Source) -> dg.AssetsDefinition:
+    @dg.asset(
+        deps=["transaction_features", "model_evaluation"],
+        partitions_def=daily_partitions(source),
+        backfill_policy=SINGLE_RUN,
+        group_name="scoring",
+        kinds={"onnx", "duckdb", "parquet"},
+        owners=OWNERS["scoring"],
+        freshness_policy=DAILY_FRESHNESS,
+        metadata={"dagster/column_schema": plain_schema(COLUMNS, "scoring")},
+        pool="duckdb",
+    )
+    def batch_scores(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+        """The decision on every transaction of a day: a DuckDB table, and a Parquet file a day.
+
+        The same model, inputs and policy as the service.
+        """
+        first, last = day_range(context)
+        version, artefact = latest_model(settings)
+        features = read_features(settings.features, first, last)
+        scores = score_features(features, artefact, str(version.version))
+        parts = scores.partition_by("day", maintain_order=True, as_dict=True)
+        with connect(settings.database) as connection, transaction(connection):
+            connection.register("scores", scores)
+            replace_days(connection, "batch_scores", "SELECT * FROM scores", first, last)
+            write_files([(day_file(settings.scores, day), part.write_parquet) for (day,), part in parts.items()])
+        add_rows_per_day(context, "batch_scores", {day: part.height for (day,), part in parts.items()})
+        return dg.MaterializeResult(metadata=_metadata(scores, version.version, settings))
+
+    return batch_scores
+
+
+def _metadata(scores: pl.DataFrame, version: int, settings: Settings) -> dict[str, Any]:
+    return {
+        "dagster/row_count": scores.height,
+        "model_version": version,
+        "alert_rate": scores["is_fraud"].mean(),
+        "mean_fraud_probability": scores["fraud_probability"].mean(),
+        "folder": dg.MetadataValue.path(settings.scores),
+    }
