@@ -110,10 +110,14 @@ def _check(source: Source, folder: Path) -> SourceReport:
         land_labels(source, raw, raw_labels, source.first_day, last)
         labels = validate_labels(connection, source, raw_labels, source.first_day, last)
         extent = connection.execute(
-            "SELECT count(*), CAST(min(event_time) AS VARCHAR), CAST(max(event_time) AS VARCHAR) FROM validated_transactions"
+            "SELECT count(*), CAST(min(event_time) AS VARCHAR), CAST(max(event_time) AS VARCHAR) "
+            "FROM validated_transactions"
         )
         accepted, first_event, last_event = extent.fetchone() or (0, None, None)
-        frauds = "SELECT count(DISTINCT transaction_id) FROM validated_labels JOIN validated_transactions USING (transaction_id) WHERE is_fraud"
+        frauds = (
+            "SELECT count(DISTINCT transaction_id) FROM validated_labels JOIN validated_transactions "
+            "USING (transaction_id) WHERE is_fraud"
+        )
         (fraud_count,) = connection.execute(frauds).fetchone() or (0,)
     used = tuple(dict.fromkeys(source.used_columns.values()))
     rejected = sum(validated.quarantined.values()) + validated.undated

@@ -9,9 +9,12 @@ from fraud_platform.transactions import contract
 from fraud_platform.transactions.mapping import FLOATS, INTEGERS, TIMES, ZONED_TIMES
 
 NAMES: dict[str, str] = {
-    "transaction_id": r"trans(action)?_?(id|num|no|nr|number|ref|reference)|(tx|txn|payment|order|event)_?(id|number)|id|uuid",
-    "customer_id": r"(customer|client|account|user|cardholder|cust|sender|payer)(_?(id|number|no|nr|key))?|name_?orig|cc_?num(ber)?|card_?(id|num|number|no|1)|konto(nummer)?|kunde(n_?nr)?",
-    "merchant_id": r"(merchant|terminal|shop|store|payee|receiver|beneficiary|seller)(_?(id|name|number|no|key))?|name_?dest|haendler(_?id)?",
+    "transaction_id": r"trans(action)?_?(id|num|no|nr|number|ref|reference)|(tx|txn|payment|order|"
+    "event)_?(id|number)|id|uuid",
+    "customer_id": r"(customer|client|account|user|cardholder|cust|sender|payer)(_?(id|number|no|nr|"
+    "key))?|name_?orig|cc_?num(ber)?|card_?(id|num|number|no|1)|konto(nummer)?|kunde(n_?nr)?",
+    "merchant_id": r"(merchant|terminal|shop|store|payee|receiver|beneficiary|seller)(_?(id|name|"
+    "number|no|key))?|name_?dest|haendler(_?id)?",
     "merchant_category": r"(merchant_?)?(category|mcc|category_?code)|product_?cd",
     "merchant_country": r"(merchant|merch|acquirer|terminal|shop)?_?country(_?code)?|land",
     "home_country": r"(customer|card|cardholder|issuer|home|billing|client)_?country(_?code)?",
@@ -28,7 +31,10 @@ NAMES: dict[str, str] = {
 """Names, in lower case, by which each column of the contract goes in the wild."""
 
 AMOUNT = r"(tx|txn|trans|transaction|payment)?_?(amount|amt|value|betrag|sum)(_?(cents|minor|usd|eur|gbp|in_?cents))?"
-TIME = r"(tx|txn|trans|transaction|event|payment|buchungs)?_?(date_?time|time_?stamp|dt|time|date|zeit|datum|zeitpunkt|ts|at)|trans_date_trans_time|created(_?at)?|occurred_?at|when|step|unix_?time"
+TIME = (
+    r"(tx|txn|trans|transaction|event|payment|buchungs)?_?(date_?time|time_?stamp|dt|time|date|zeit|"
+    r"datum|zeitpunkt|ts|at)|trans_date_trans_time|created(_?at)?|occurred_?at|when|step|unix_?time"
+)
 LABEL = r"(tx|txn|transaction)?_?(is_?)?(fraud|fraudulent)(_?(label|flag|bool|ind))?|label|class|target"
 FRAUD_TYPE = r"(tx_?)?(fraud_?)(type|kind|scenario|class|category)"
 

@@ -116,7 +116,10 @@ def _days(
     column = TimeColumn(column=time.column, format=time.format, origin=date.fromisoformat(time.origin or "1970-01-01"))
     type_ = next(sampled.type for sampled in columns if sampled.name == time.column)
     value = time_value(column, quoted(time.column), type_)
-    extent = f"SELECT CAST(min(t) AS DATE), CAST(max(t) AS DATE) FROM (SELECT {value} AS t FROM {relation}) WHERE t >= TIMESTAMP '{contract.EARLIEST_EVENT}'"
+    extent = (
+        f"SELECT CAST(min(t) AS DATE), CAST(max(t) AS DATE) FROM (SELECT {value} AS t FROM {relation}) "
+        f"WHERE t >= TIMESTAMP '{contract.EARLIEST_EVENT}'"
+    )
     first, last = connection.execute(extent).fetchone() or (None, None)
     return (first, last) if first and last else None
 
@@ -184,7 +187,8 @@ def _amount_lines(amount: SampledColumn | None, mark: str) -> list[str]:
     note = "" if seen or minor else "   # GUESS: whole numbers; say `unit: minor` if they are cents"
     unit = "minor" if minor else "major"
     return [
-        f'amount: {{column: {_word(amount.name)}, unit: {unit}, decimals: {max(2, seen)}, decimal_mark: "{mark}"}}{note}'
+        f"amount: {{column: {_word(amount.name)}, unit: {unit}, decimals: {max(2, seen)},"
+        f' decimal_mark: "{mark}"}}{note}'
     ]
 
 
@@ -231,7 +235,7 @@ def _label_lines(columns: Sequence[SampledColumn]) -> tuple[list[str], set[str]]
     fraud_type = named(columns, FRAUD_TYPE, lambda sampled: sampled.name != column.name)
     lines = [
         "labels:",
-        f"  is_fraud: {{column: {_word(column.name)}, fraud_values: [{', '.join(json.dumps(word) for word in words)}]}}",
+        f"  is_fraud: {{column: {_word(column.name)}, fraud_values: {json.dumps(words)}}}",
     ]
     if fraud_type is not None:
         lines.append(f"  fraud_type: {{column: {_word(fraud_type.name)}}}")

@@ -107,7 +107,10 @@ def validate_labels(
         if paths and source.labels:
             relation, types = raw_relation(connection, paths)
             _judge(connection, source, source.labels, relation, types)
-            good = f"SELECT DISTINCT {', '.join(LABEL_COLUMNS)} FROM judged_labels WHERE reasons IS NULL ORDER BY day, transaction_id, reported_at"
+            good = (
+                f"SELECT DISTINCT {', '.join(LABEL_COLUMNS)} FROM judged_labels WHERE reasons IS NULL "
+                "ORDER BY day, transaction_id, reported_at"
+            )
             bad = f"SELECT {', '.join(QUARANTINE)} FROM judged_labels WHERE reasons IS NOT NULL"
         replace_days(connection, "validated_labels", good, first, last)
         replace_days(connection, "quarantined_labels", bad, first, last)
@@ -136,7 +139,10 @@ def _judge(
         column, type_ = quoted(labels.reported_at.column), types[labels.reported_at.column]
         reported = time_value(labels.reported_at, column, type_)
         problems += time_problems("reported_at", labels.reported_at, column, type_, required=False)
-        early = f"'reported_at: ' || CAST({reported} AS VARCHAR) || ' is before the event at ' || CAST(_event_time AS VARCHAR)"
+        early = (
+            f"'reported_at: ' || CAST({reported} AS VARCHAR) || ' is before the event at ' || "
+            "CAST(_event_time AS VARCHAR)"
+        )
         problems.append(Problem("reported_at: before the event", f"({reported}) < _event_time", early))
         wanted = f"({as_text(column, type_)}) IS NOT NULL"
     fraud_type = "CAST(NULL AS VARCHAR)"
@@ -148,7 +154,8 @@ def _judge(
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE judged_labels AS
         SELECT _file AS source_file, _row AS source_row, CAST(_event_time AS DATE) AS day, {id_sql} AS transaction_id,
-            {verdict} AS is_fraud, {reported} AS reported_at, {literal(labels.source)} AS source, {fraud_type} AS fraud_type,
+            {verdict} AS is_fraud, {reported} AS reported_at, {literal(labels.source)} AS source,
+            {fraud_type} AS fraud_type,
             CASE WHEN {any_of(problems)} THEN {reasons_of(problems)} END AS reasons,
             CASE WHEN {any_of(problems)} THEN {kinds_of(problems)} END AS kinds,
             CASE WHEN {any_of(problems)} THEN CAST(to_json({{{original}}}) AS VARCHAR) END AS original

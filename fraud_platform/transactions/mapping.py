@@ -97,14 +97,21 @@ def _with_point(text: str, decimal_mark: str) -> str:
     return bare if decimal_mark == "." else f"replace({bare}, ',', '.')"
 
 
+def _nearest(number: str, places: int) -> tuple[str, str]:
+    """SQL of the decimal of `places` next to a double, and whether the double is that decimal but for its rounding."""
+    near = f"format('{{:.{places}f}}', {number})"
+    return near, f"abs({number} - CAST({near} AS DOUBLE)) <= 1e-14 * greatest(1, abs({number}))"
+
+
 def _amount_text(column: str, type_: str, places: int) -> str:
-    """The amount as decimal text. A double is the decimal of `places` that it is nearest to, where there is one."""
+    """The amount as text. A double is the decimal of `places` that it is nearest to, where there is one."""
+    if type_ == "VARCHAR":
+        return as_text(column, type_)
     if type_ not in FLOATS:
-        return as_text(column, type_) if type_ == "VARCHAR" else f"CAST({column} AS VARCHAR)"
+        return f"CAST({column} AS VARCHAR)"
     # A FLOAT is meant as the shortest decimal that it prints as, not as the double next to it.
     number = column if type_ == "DOUBLE" else f"CAST(CAST({column} AS VARCHAR) AS DOUBLE)"
-    near = f"format('{{:.{places}f}}', {number})"
-    is_near = f"abs({number} - CAST({near} AS DOUBLE)) <= 1e-14 * greatest(1, abs({number}))"
+    near, is_near = _nearest(number, places)
     return (
         f"CASE WHEN isnan({number}) THEN NULL WHEN isfinite({number}) AND {is_near} THEN {near} "
         f"WHEN abs({number}) < 1e-3 THEN rtrim(format('{{:.20f}}', {number}), '0') ELSE CAST({number} AS VARCHAR) END"
@@ -112,14 +119,21 @@ def _amount_text(column: str, type_: str, places: int) -> str:
 
 
 def _amount_parts(amount: AmountColumn, column: str, type_: str) -> tuple[str, str, str, str]:
-    """SQL of: the text, whether it is readable, the whole part with its sign, the fraction without trailing zeros."""
+    """SQL of the text, whether it is readable, the whole part with its sign, the fraction without trailing zeros."""
     text = _amount_text(column, type_, amount.places)
     mark = amount.decimal_mark if type_ == "VARCHAR" else "."
     thousands = "," if mark == "." else "."
     pattern = rf"[+-]?(?:(?:\d+|\d{{1,3}}(?:\{thousands}\d{{3}})+)(?:\{mark}\d*)?|\{mark}\d+)"
-    plain = _with_point(text, mark) if type_ == "VARCHAR" else text
+    readable = f"regexp_full_match({text}, {literal(pattern)})"
+    plain = text
+    if type_ == "VARCHAR":
+        plain = _with_point(text, mark)
+        # 282.40000000000003 is how a program wrote the double 282.4.
+        near, is_near = _nearest(f"TRY_CAST({plain} AS DOUBLE)", amount.places)
+        too_fine = f"length({plain}) >= 16 AND length(rtrim(split_part({plain}, '.', 2), '0')) > {amount.places}"
+        plain = f"CASE WHEN {too_fine} AND {is_near} THEN {near} ELSE {plain} END"
     fraction = f"rtrim(split_part({plain}, '.', 2), '0')"
-    return text, f"regexp_full_match({text}, {literal(pattern)})", f"split_part({plain}, '.', 1)", fraction
+    return text, readable, f"split_part({plain}, '.', 1)", fraction
 
 
 def amount_value(amount: AmountColumn, column: str, type_: str) -> str:
@@ -142,7 +156,8 @@ def amount_problems(amount: AmountColumn, column: str, type_: str) -> list[Probl
         Problem(
             "amount_cents: not a number",
             f"{text} IS NOT NULL AND ({value}) IS NULL AND NOT ({too_fine})",
-            f"'amount_cents: ' || {shown(text)} || {literal(f' is not a number with decimal mark {amount.decimal_mark!r}')}",
+            f"'amount_cents: ' || {shown(text)} || "
+            f"{literal(f' is not a number with decimal mark {amount.decimal_mark!r}')}",
         ),
         Problem(
             FRACTION if amount.unit == "minor" else "amount_cents: too many decimals",
@@ -204,7 +219,7 @@ def _counted_time(time: TimeColumn, column: str, type_: str) -> str:
 
 
 def _utc(local: str, zone: str) -> str:
-    """Wall clock to UTC. ICU takes the second of two equal local times, so the offset of a day before is tried first."""
+    """Wall clock to UTC. ICU takes the second of two equal times, so the offset of a day before is tried first."""
     if zone in ("UTC", "Etc/UTC", "GMT"):
         return local
     at = literal(zone)

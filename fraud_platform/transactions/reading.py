@@ -4,7 +4,6 @@ Rows that have no day (unreadable time, outside the source's days, lines that ar
 `undated.parquet`. What rows mean and whether they are good is decided later, in `validation`.
 """
 
-import os
 import shutil
 import tempfile
 import time
@@ -98,7 +97,8 @@ def _land_files(
     files = find_files(source)
     if source.columns["transaction_id"] == ROW_NUMBER and len(files) > 1:
         raise SourceError(
-            f"{source.file}: columns.transaction_id: {ROW_NUMBER} is unique within one file only, and the source has {len(files)}. "
+            f"{source.file}: columns.transaction_id: {ROW_NUMBER} is unique within one file only, "
+            f"and the source has {len(files)}. "
             "Name a column that holds ids."
         )
     remembered = read_manifest(folder / MANIFEST_FILE, source) if (folder / UNDATED_FILE).exists() else {}
@@ -156,7 +156,8 @@ def _stage(
         return stage_csv(connection, source, file, table, days, everything=several and not known, scratch=place / table)
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException) as error:
         raise UnreadableData(
-            f"{file.path}: cannot be read as {source.format}: {error}. Check the file, and event_time.format and zone in {source.file}."
+            f"{file.path}: cannot be read as {source.format}: {error}. Check the file, and "
+            f"event_time.format and zone in {source.file}."
         ) from error
 
 
@@ -220,7 +221,10 @@ def _land_simulated(source: Source, folder: Path, first: date, last: date) -> di
             connection = duckdb.connect()
             try:
                 connection.register("simulated", frame.to_arrow())
-                numbered = "SELECT *, 'simulator' AS _file, row_number() OVER () AS _row, CAST(event_time AS TIMESTAMP) AS _event_time FROM simulated"
+                numbered = (
+                    "SELECT *, 'simulator' AS _file, row_number() OVER () AS _row, CAST(event_time AS "
+                    "TIMESTAMP) AS _event_time FROM simulated"
+                )
                 _copy(connection, f"SELECT * FROM ({numbered}) ORDER BY _event_time, _row", target)
             finally:
                 connection.close()
@@ -231,5 +235,5 @@ def _land_simulated(source: Source, folder: Path, first: date, last: date) -> di
     write_files((day_file(folder, day), write(day)) for day in days)
     for day in [day for day, count in rows.items() if not count]:
         del rows[day]
-        os.unlink(day_file(folder, day))
+        day_file(folder, day).unlink()
     return rows

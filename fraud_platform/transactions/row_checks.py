@@ -102,11 +102,10 @@ class RowMapping:
         last = self.source.last_day
         return f" UTC is after last_day {last}" if last else f" UTC is not before {LATEST_EVENT}"
 
-    @property
-    def dated(self) -> str:
-        """SQL condition: the time is readable and within the days of the source."""
+    def dated(self, event_time: str) -> str:
+        """SQL condition: the event time, given as SQL, is readable and within the days of the source."""
         first = max(self.source.first_day.isoformat(), contract.EARLIEST_EVENT)
-        return f"coalesce({self.event_time} >= TIMESTAMP '{first}' AND {self.event_time} < {self.end}, false)"
+        return f"coalesce({event_time} >= TIMESTAMP '{first}' AND {event_time} < {self.end}, false)"
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -169,12 +168,14 @@ def any_of(problems: list[Problem]) -> str:
 
 def reasons_of(problems: list[Problem]) -> str:
     """SQL of a list with the reason of every problem that the row has."""
-    return f"list_filter([{', '.join(f'CASE WHEN {p.condition} THEN {p.message} END' for p in problems)}], lambda reason: reason IS NOT NULL)"
+    cases = ", ".join(f"CASE WHEN {problem.condition} THEN {problem.message} END" for problem in problems)
+    return f"list_filter([{cases}], lambda reason: reason IS NOT NULL)"
 
 
 def kinds_of(problems: list[Problem]) -> str:
     """SQL of a list with the kind of every problem that the row has."""
-    return f"list_filter([{', '.join(f'CASE WHEN {p.condition} THEN {literal(p.kind)} END' for p in problems)}], lambda kind: kind IS NOT NULL)"
+    cases = ", ".join(f"CASE WHEN {problem.condition} THEN {literal(problem.kind)} END" for problem in problems)
+    return f"list_filter([{cases}], lambda kind: kind IS NOT NULL)"
 
 
 def check_columns(source: Source, file: str, types: Mapping[str, str]) -> None:
@@ -210,5 +211,6 @@ def check_columns(source: Source, file: str, types: Mapping[str, str]) -> None:
             else ""
         )
         raise SourceError(
-            f"{source.file}: the data do not fit the source:{listed}\n  The file has the columns {', '.join(columns)}.{one}"
+            f"{source.file}: the data do not fit the source:{listed}\n  The file has the columns "
+            f"{', '.join(columns)}.{one}"
         )

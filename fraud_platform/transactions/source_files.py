@@ -50,9 +50,9 @@ def find_files(source: Source) -> list[SourceFile]:
     """
     path = Path(source.path)
     if glob.has_magic(source.path) and not path.exists():
-        fixed = [part for part in path.parts[: next(i for i, part in enumerate(path.parts) if glob.has_magic(part))]]
-        base = Path(*fixed) if fixed else Path()
-        found = sorted(Path(match) for match in glob.glob(source.path, recursive=True) if Path(match).is_file())
+        start = next(position for position, part in enumerate(path.parts) if glob.has_magic(part))
+        base = Path(*path.parts[:start])
+        found = sorted(match for match in base.glob(str(Path(*path.parts[start:]))) if match.is_file())
     elif path.is_dir():
         base = path
         found = sorted(
@@ -79,7 +79,10 @@ def find_files(source: Source) -> list[SourceFile]:
 
 def _nothing(source: Source, path: Path) -> str:
     if path.is_dir() or glob.has_magic(source.path):
-        return f"matches no file. A source of format {source.format} reads {' and '.join(SUFFIXES[source.format])} files there."
+        return (
+            f"matches no file. A source of format {source.format} reads "
+            f"{' and '.join(SUFFIXES[source.format])} files there."
+        )
     near = (
         get_close_matches(path.name, [file.name for file in path.parent.glob("*")], 1) if path.parent.is_dir() else []
     )

@@ -83,7 +83,8 @@ class TimeColumn(_Part):
         if value in ("iso", *EPOCH_MICROSECONDS) or "%" in value:
             return value
         raise ValueError(
-            f"{value!r} is no time format. Use iso, {', '.join(EPOCH_MICROSECONDS)}, or a strptime format such as %d.%m.%Y %H:%M:%S"
+            f"{value!r} is no time format. Use iso, {', '.join(EPOCH_MICROSECONDS)}, or a strptime "
+            "format such as %d.%m.%Y %H:%M:%S"
         )
 
 

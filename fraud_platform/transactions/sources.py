@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -86,7 +86,7 @@ def load_source(path: Path, data: str | None = None) -> Source:
 class _Loader(yaml.SafeLoader):
     """YAML with two traps removed: `NO` stays Norway, and a key given twice is an error."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # pyright: ignore[reportIncompatibleVariableOverride]
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -94,6 +94,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
             seen.add(key.value)
@@ -119,7 +121,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(raw, dict):
         raise SourceError(
-            f"{path}: empty or not a mapping. Start with `format: csv`; the command that drafts a source shows all keys."
+            f"{path}: empty or not a mapping. Start with `format: csv`; the command that drafts a "
+            "source shows all keys."
         )
     return raw
 
@@ -203,13 +206,21 @@ def _column_checks(raw: Mapping[str, Any]) -> Iterator[str]:
     for name in columns:
         if name in ("event_time", "amount_cents"):
             block = {"event_time": "event_time", "amount_cents": "amount"}[name]
-            yield f"columns.{name}: does not belong here. Describe it in the block `{block}`, which also says its format."
+            yield (
+                f"columns.{name}: does not belong here. Describe it in the block `{block}`, which also says its format."
+            )
         elif name not in MAPPABLE:
-            yield f"columns.{name}: not a column of the contract.{_suggest(str(name), MAPPABLE)} Other columns go to `attributes`."
+            yield (
+                f"columns.{name}: not a column of the contract.{_suggest(str(name), MAPPABLE)} Other "
+                "columns go to `attributes`."
+            )
     for name in contract.REQUIRED:
         if name in MAPPABLE and name not in columns:
             hint = " A source without ids may say `transaction_id: _row`." if name == "transaction_id" else ""
-            yield f"columns.{name}: missing. Name the source's column for it ({contract.TRANSACTION_COLUMNS[name].meaning}).{hint}"
+            yield (
+                f"columns.{name}: missing. Name the source's column for it "
+                f"({contract.TRANSACTION_COLUMNS[name].meaning}).{hint}"
+            )
 
 
 def _day_checks(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -217,7 +228,10 @@ def _day_checks(raw: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(first, date):
         return
     if first < date.fromisoformat(contract.EARLIEST_EVENT):
-        yield f"first_day: {first} is before {contract.EARLIEST_EVENT}, the earliest day that the contract accepts. Correct the year."
+        yield (
+            f"first_day: {first} is before {contract.EARLIEST_EVENT}, the earliest day that the contract "
+            "accepts. Correct the year."
+        )
     if isinstance(last, date) and last < first:
         yield f"last_day: {last} is before first_day {first}. Exchange or correct them."
 
@@ -227,17 +241,24 @@ def _attribute_checks(attributes: object) -> Iterator[str]:
         if name in RESERVED:
             yield f"attributes.{name}: the name is taken by the contract. Map it in `columns`, or choose another name."
         elif not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
-            yield f"attributes.{name}: not a usable name. Use lower-case letters, digits and '_', starting with a letter."
+            yield (
+                f"attributes.{name}: not a usable name. Use lower-case letters, digits and '_', starting with a letter."
+            )
 
 
 def _value_checks(values: object, columns: object) -> Iterator[str]:
     mapped = columns if isinstance(columns, dict) else {}
     for name, words in values.items() if isinstance(values, dict) else ():
         if name not in mapped:
-            yield f"values.{name}: translates a column that `columns` does not map.{_suggest(str(name), tuple(map(str, mapped)))}"
+            yield (
+                f"values.{name}: translates a column that `columns` does not "
+                f"map.{_suggest(str(name), tuple(map(str, mapped)))}"
+            )
             continue
         column = contract.TRANSACTION_COLUMNS.get(name)
-        for word, meaning in words.items() if isinstance(words, dict) and column is not None else ():
+        if column is None or not isinstance(words, dict):
+            continue
+        for word, meaning in words.items():
             if column.values and meaning not in column.values:
                 yield f"values.{name}.{word}: {meaning!r} is not allowed. Use one of {', '.join(column.values)}."
             elif column.pattern and not re.fullmatch(column.pattern, str(meaning)):
@@ -262,4 +283,7 @@ def _simulator_checks(raw: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{key}: {entry['msg']} (got {entry['input']!r})."
         return
     if isinstance(raw.get("first_day"), date) and config.first_day > raw["first_day"]:
-        yield f"simulator.first_day: {config.first_day} is after first_day {raw['first_day']}. Leave it out, or correct one of the two."
+        yield (
+            f"simulator.first_day: {config.first_day} is after first_day {raw['first_day']}. Leave it "
+            "out, or correct one of the two."
+        )

@@ -60,16 +60,16 @@ def stage_csv(
         return None
     types = dict.fromkeys(prepared.columns, "VARCHAR")
     mapping = _mapping(source, file, types)
-    wanted = "true" if everything else f"(NOT {mapping.dated} OR {_within(mapping.event_time, days)})"
+    wanted = "true" if everything else f"(NOT {mapping.dated('_event_time')} OR {_within('_event_time', days)})"
     # row_number() over the rows as they come counts accepted rows; _renumber then makes room for the rejected ones.
-    scan = f"SELECT *, {literal(file.name)} AS _file, row_number() OVER () AS _row FROM {csv_relation(prepared, source.csv)}"
-    connection.execute(
-        f"CREATE TABLE {table}_all AS SELECT *, {mapping.event_time} AS _event_time FROM ({scan}) WHERE {wanted}"
-    )
+    # The window also keeps the filter from being pushed down, which would compute the time several times.
+    timed = f"SELECT *, {mapping.event_time} AS _event_time FROM {csv_relation(prepared, source.csv)}"
+    scan = f"SELECT * EXCLUDE (_event_time), {literal(file.name)} AS _file, row_number() OVER () AS _row, _event_time"
+    connection.execute(f"CREATE TABLE {table}_all AS SELECT * FROM ({scan} FROM ({timed})) WHERE {wanted}")
     _keep_rejected(connection, prepared, file)
     _renumber(connection, f"{table}_all")
     _keep_undated(connection, mapping, f"{table}_all")
-    connection.execute(f"CREATE VIEW {table} AS SELECT * FROM {table}_all WHERE {mapping.dated}")
+    connection.execute(f"CREATE VIEW {table} AS SELECT * FROM {table}_all WHERE {mapping.dated('_event_time')}")
     first, last = _extent(connection, table) if everything else (None, None)
     return Staged(file, table, first, last, everything)
 
@@ -80,7 +80,8 @@ def csv_relation(prepared: CsvFile, options: CsvOptions) -> str:
     return (
         f"read_csv({literal(str(prepared.readable))}, auto_detect=false, header=true, columns={{{columns}}}, "
         f"delim={literal(options.delimiter)}, quote={literal(options.quote)}, escape={literal(options.quote)}, "
-        f"encoding={literal(options.encoding)}, strict_mode=true, null_padding=false, store_rejects=true, rejects_limit=0)"
+        f"encoding={literal(options.encoding)}, strict_mode=true, null_padding=false, "
+        "store_rejects=true, rejects_limit=0)"
     )
 
 
@@ -93,21 +94,23 @@ def _keep_rejected(connection: duckdb.DuckDBPyConnection, prepared: CsvFile, fil
             f"SELECT * FROM read_json({literal(str(prepared.broken))}, format='newline_delimited', columns={columns})"
         )
     cases = " ".join(f"WHEN {literal(kind)} THEN {literal(reason)}" for kind, reason in REJECTIONS.items())
-    count = len(prepared.columns)
+    hint = literal(f" (the header has {len(prepared.columns)})")
     connection.execute("DROP TABLE IF EXISTS rejected")
     connection.execute(
         f"""CREATE TABLE rejected AS
         WITH per_line AS (
             SELECT line - 1 AS row, any_value(csv_line) AS raw,
-                list_sort(list(DISTINCT CASE CAST(error_type AS VARCHAR) {cases} ELSE 'line: ' || lower(CAST(error_type AS VARCHAR)) END)) AS kinds
+                list_sort(list(DISTINCT CASE CAST(error_type AS VARCHAR) {cases}
+                    ELSE 'line: ' || lower(CAST(error_type AS VARCHAR)) END)) AS kinds
             FROM reject_errors GROUP BY line
         )
-        SELECT per_line.row, coalesce(t.raw, per_line.raw) AS raw, CASE WHEN t.row IS NULL THEN per_line.kinds ELSE [t.reason] END AS kinds
+        SELECT per_line.row, coalesce(t.raw, per_line.raw) AS raw,
+            CASE WHEN t.row IS NULL THEN per_line.kinds ELSE [t.reason] END AS kinds
         FROM per_line LEFT JOIN ({taken_out}) t USING (row)"""
     )
     connection.execute(
         f"""INSERT INTO undated SELECT {literal(file.name)}, row, NULL,
-            list_transform(kinds, lambda kind: CASE WHEN kind LIKE 'line: too % fields' THEN kind || ' (the header has {count})' ELSE kind END),
+            list_transform(kinds, lambda kind: kind || CASE WHEN kind LIKE 'line: too %' THEN {hint} ELSE '' END),
             kinds, raw FROM rejected"""
     )
     connection.execute("DELETE FROM reject_errors")
@@ -120,7 +123,10 @@ def _renumber(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     if not rejected:
         return
     # The i-th rejected line, at row r, has r - i accepted rows before it: every later one moves by i.
-    shifts = "SELECT row - i AS after, max(i) AS shift FROM (SELECT row, row_number() OVER (ORDER BY row) AS i FROM rejected) GROUP BY after"
+    shifts = (
+        "SELECT row - i AS after, max(i) AS shift FROM (SELECT row, row_number() OVER (ORDER BY row) AS "
+        "i FROM rejected) GROUP BY after"
+    )
     connection.execute(
         f"""CREATE TABLE renumbered AS SELECT t.* REPLACE (t._row + coalesce(s.shift, 0) AS _row)
         FROM {table} t ASOF LEFT JOIN ({shifts}) s ON t._row > s.after"""
@@ -156,23 +162,28 @@ def stage_parquet(
         }
     except duckdb.Error as error:
         raise UnreadableData(
-            f"{file.path}: is not a Parquet file, or is damaged: {str(error).splitlines()[0]}. Give a complete Parquet file, or say `format: csv`."
+            f"{file.path}: is not a Parquet file, or is damaged: {str(error).splitlines()[0]}. Give "
+            "a complete Parquet file, or say `format: csv`."
         ) from error
     if not count:
         return None
     mapping = _mapping(source, file, types)
     names = ", ".join(map(quoted, types))
-    scan = f"SELECT {names}, {literal(file.name)} AS _file, file_row_number + 1 AS _row, {mapping.event_time} AS _event_time "
+    scan = (
+        f"SELECT {names}, {literal(file.name)} AS _file, file_row_number + 1 AS _row, "
+        f"{mapping.event_time} AS _event_time "
+    )
     scan += f"FROM read_parquet({path}, file_row_number=true, hive_partitioning=false)"
     pushed = _pushed_down(source, types[source.event_time.column], days)
     connection.execute(
-        f"CREATE TABLE {table} AS {scan} WHERE {pushed} AND {mapping.dated} AND {_within(mapping.event_time, days)}"
+        f"CREATE TABLE {table} AS {scan} WHERE {pushed} AND {mapping.dated(mapping.event_time)} AND "
+        f"{_within(mapping.event_time, days)}"
     )
     first, last = None, None
     if look_through:
         connection.execute(f"CREATE VIEW {table}_all AS {scan}")
         _keep_undated(connection, mapping, f"{table}_all")
-        first, last = _extent(connection, f"(SELECT _event_time FROM {table}_all WHERE {mapping.dated})")
+        first, last = _extent(connection, f"(SELECT _event_time FROM {table}_all WHERE {mapping.dated('_event_time')})")
     return Staged(file, table, first, last, look_through)
 
 
@@ -202,8 +213,9 @@ def _keep_undated(connection: duckdb.DuckDBPyConnection, mapping: RowMapping, ta
     identifier = mapping.source.columns["transaction_id"]
     text = as_text(quoted(identifier), "BIGINT" if identifier == ROW_NUMBER else mapping.types[identifier])
     connection.execute(
-        f"""INSERT INTO undated SELECT _file, _row, {text}, {reasons_of(problems)}, {kinds_of(problems)}, {mapping.original}
-        FROM {table} WHERE NOT {mapping.dated}"""
+        f"""INSERT INTO undated
+        SELECT _file, _row, {text}, {reasons_of(problems)}, {kinds_of(problems)}, {mapping.original}
+        FROM {table} WHERE NOT {mapping.dated("_event_time")}"""
     )
 
 

@@ -81,8 +81,8 @@ def validate_transactions(
         reasons = _validate_days(connection, source, folder, first, last)
         undated = _quarantine_undated(connection, folder / UNDATED_FILE, reasons)
         revalidated = _revalidate_later_days(connection, source, folder, last)
-        connection.execute("DROP TABLE IF EXISTS mapped_rows")
-        connection.execute("DROP TABLE IF EXISTS bad_rows")
+        for table in ("mapped_rows", "flagged_rows", "bad_rows"):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
     accepted = _rows_per_day(connection, "validated_transactions", first, last)
     quarantined = _rows_per_day(connection, "quarantined_transactions", first, last)
     return Validated(accepted, quarantined, undated, reasons, revalidated)
@@ -123,7 +123,10 @@ def _rows_per_day(connection: duckdb.DuckDBPyConnection, table: str, first: date
 
 def raw_relation(connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> tuple[str, dict[str, str]]:
     """SQL of the raw rows of several day files, and the types of their columns."""
-    relation = f"read_parquet([{', '.join(literal(str(path)) for path in paths)}], union_by_name=true, hive_partitioning=false)"
+    relation = (
+        f"read_parquet([{', '.join(literal(str(path)) for path in paths)}], union_by_name=true, "
+        "hive_partitioning=false)"
+    )
     return relation, {row[0]: row[1] for row in connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
 
 
@@ -163,7 +166,8 @@ def _map_rows(connection: duckdb.DuckDBPyConnection, mapping: RowMapping, relati
     fraction = next((problem.condition for problem in mapping.problems if problem.kind == FRACTION), "false")
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE mapped_rows AS
-        SELECT _file, _row, CAST(_event_time AS DATE) AS day, epoch_us(_event_time) AS event_us, _event_time AS event_time,
+        SELECT _file, _row, CAST(_event_time AS DATE) AS day, epoch_us(_event_time) AS event_us,
+            _event_time AS event_time,
             {", ".join(values)}, {any_of(mapping.problems)} AS _bad, coalesce({fraction}, false) AS _fraction
         FROM {relation}"""
     )
@@ -178,23 +182,29 @@ def _check_unit(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
     fractions, amounts = connection.execute(counted).fetchone() or (0, 0)
     if amounts >= FEWEST_AMOUNTS and 2 * fractions > amounts:
         raise SourceError(
-            f"{source.file}: amount.unit: is minor, but {fractions} of {amounts} values of {source.amount.column!r} have a fraction. "
+            f"{source.file}: amount.unit: is minor, but {fractions} of {amounts} values of "
+            f"{source.amount.column!r} have a fraction. "
             "Set `unit: major`."
         )
 
 
 def _find_bad_rows(connection: duckdb.DuckDBPyConnection, mapping: RowMapping, relation: str, first: date) -> None:
-    """`bad_rows`: the columns of the quarantine and `kinds`, for rows that are bad alone or repeat an id."""
+    """`bad_rows`: the columns of the quarantine and `kinds`, for rows that are bad alone or repeat an id.
+
+    In two statements: in one, DuckDB joins the raw rows before it knows that few of them are bad.
+    """
     connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE bad_rows AS
+        f"""CREATE OR REPLACE TEMP TABLE flagged_rows AS
         WITH earlier AS (
             SELECT transaction_id, min(event_us) AS event_us FROM validated_transactions
-            WHERE day < DATE '{first}' AND transaction_id IN (SELECT transaction_id FROM mapped_rows) GROUP BY transaction_id
+            WHERE day < DATE '{first}' AND transaction_id IN (SELECT transaction_id FROM mapped_rows)
+            GROUP BY transaction_id
         ), repeated AS (
             SELECT transaction_id FROM mapped_rows GROUP BY transaction_id HAVING count(*) > 1
         ), candidates AS (
             SELECT _file, _row, transaction_id, event_us, _bad FROM mapped_rows
-            WHERE transaction_id IN (SELECT transaction_id FROM repeated) OR transaction_id IN (SELECT transaction_id FROM earlier)
+            WHERE transaction_id IN (SELECT transaction_id FROM repeated)
+                OR transaction_id IN (SELECT transaction_id FROM earlier)
         ), kept AS (
             SELECT transaction_id, event_us, '' AS _file, 0 AS _row FROM earlier
             UNION ALL
@@ -204,16 +214,23 @@ def _find_bad_rows(connection: duckdb.DuckDBPyConnection, mapping: RowMapping, r
         ), duplicates AS (
             SELECT c._file, c._row, k.event_us AS kept_us FROM candidates c JOIN kept k USING (transaction_id)
             WHERE (c.event_us, c._file, c._row) > (k.event_us, k._file, k._row)
-        ), bad AS (
-            SELECT m._file AS _bad_file, m._row AS _bad_row, m.day AS _bad_day, m.transaction_id AS _bad_id, d.kept_us AS _kept_us
-            FROM mapped_rows m LEFT JOIN duplicates d ON m._file = d._file AND m._row = d._row WHERE m._bad OR d.kept_us IS NOT NULL
         )
-        SELECT {_bad_columns(mapping)} FROM bad JOIN {relation} ON _file = _bad_file AND _row = _bad_row"""
+        SELECT m._file AS _bad_file, m._row AS _bad_row, m.day AS _bad_day, m.transaction_id AS _bad_id,
+            d.kept_us AS _kept_us
+        FROM mapped_rows m LEFT JOIN duplicates d ON m._file = d._file AND m._row = d._row
+        WHERE m._bad OR d.kept_us IS NOT NULL"""
+    )
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE bad_rows AS
+        SELECT {_bad_columns(mapping)} FROM flagged_rows JOIN {relation} ON _file = _bad_file AND _row = _bad_row"""
     )
 
 
 def _duplicate_reason(transaction_id: str, kept_us: str) -> str:
-    return f"'transaction_id: ' || {transaction_id} || '{MARK}' || strftime(make_timestamp({kept_us}), '%Y-%m-%d %H:%M:%S')"
+    return (
+        f"'transaction_id: ' || {transaction_id} || '{MARK}' || strftime(make_timestamp({kept_us}), "
+        "'%Y-%m-%d %H:%M:%S')"
+    )
 
 
 def _bad_columns(mapping: RowMapping) -> str:
@@ -237,7 +254,8 @@ def _quarantine_undated(connection: duckdb.DuckDBPyConnection, path: Path, reaso
         return 0
     file = f"read_parquet({literal(str(path))})"
     (count,) = connection.execute(
-        f"""INSERT INTO quarantined_transactions BY NAME SELECT CAST(NULL AS DATE) AS day, _file AS source_file, _row AS source_row,
+        f"""INSERT INTO quarantined_transactions BY NAME
+        SELECT CAST(NULL AS DATE) AS day, _file AS source_file, _row AS source_row,
         _transaction_id AS transaction_id, _reasons AS reasons, _original AS original FROM {file}"""
     ).fetchone() or (0,)
     for kind, rows in connection.execute(
@@ -250,7 +268,7 @@ def _quarantine_undated(connection: duckdb.DuckDBPyConnection, path: Path, reaso
 def _revalidate_later_days(
     connection: duckdb.DuckDBPyConnection, source: Source, folder: Path, last: date
 ) -> tuple[date, ...]:
-    """Validate again the later days whose verdict on duplicates no longer holds, so that the order of runs does not matter."""
+    """Validate again the later days whose duplicates are others now: the order of runs does not matter."""
     done: list[date] = []
     after = last
     while (day := _stale_day(connection, folder, after)) is not None:
@@ -261,7 +279,7 @@ def _revalidate_later_days(
 
 
 def _stale_day(connection: duckdb.DuckDBPyConnection, folder: Path, after: date) -> date | None:
-    """The first later day, still in the raw folder, with an accepted id that is repeated or a duplicate of another first."""
+    """The first later day with raw rows that has an accepted id repeated, or a duplicate of another first."""
     stale = connection.execute(
         f"""SELECT DISTINCT day FROM validated_transactions WHERE day > DATE '{after}' AND transaction_id IN (
             SELECT transaction_id FROM validated_transactions WHERE day <= DATE '{after}')

@@ -100,7 +100,8 @@ class Workshop:
 
     def undated(self) -> list[tuple[Any, ...]]:
         return self.rows(
-            f"SELECT _file, _row, _reasons, _original FROM read_parquet('{self.raw}/undated.parquet') ORDER BY _file, _row"
+            "SELECT _file, _row, _reasons, _original FROM "
+            f"read_parquet('{self.raw}/undated.parquet') ORDER BY _file, _row"
         )
 
 

@@ -27,7 +27,10 @@ def drafted(folder: Path, file: Path) -> Source:
 
 
 def test_paysim_like_file(workshop: Workshop) -> None:
-    header = "step,type,amount,nameOrig,oldbalanceOrg,newbalanceOrig,nameDest,oldbalanceDest,newbalanceDest,isFraud,isFlaggedFraud"
+    header = (
+        "step,type,amount,nameOrig,oldbalanceOrg,newbalanceOrig,nameDest,oldbalanceDest,newbalanceDest,"
+        "isFraud,isFlaggedFraud"
+    )
     rows = [f"{i},TRANSFER,{i}.5,C{i % 3},0.0,1.5,M{i % 2},0.0,0.0,{int(i == 5)},0" for i in range(1, 30)]
     source = drafted(workshop.folder, workshop.csv(*rows, header=header))
     assert source.columns == {"transaction_id": "_row", "customer_id": "nameOrig", "merchant_id": "nameDest"}
@@ -37,7 +40,10 @@ def test_paysim_like_file(workshop: Workshop) -> None:
 
 
 def test_ieee_cis_like_file(workshop: Workshop) -> None:
-    header = "TransactionID,isFraud,TransactionDT,TransactionAmt,ProductCD,card1,card2,card4,addr1,dist1,P_emaildomain,C1,D1,M1,V1"
+    header = (
+        "TransactionID,isFraud,TransactionDT,TransactionAmt,ProductCD,card1,card2,card4,addr1,dist1,"
+        "P_emaildomain,C1,D1,M1,V1"
+    )
     rows = [f"{i},{int(i == 2)},{86400 + i},{i}.125,W,{i % 4},,visa,,,gmail.com,1.0,14.0,T,1.0" for i in range(1, 30)]
     source = drafted(workshop.folder, workshop.csv(*rows, header=header))
     assert source.columns == {
@@ -53,9 +59,13 @@ def test_ieee_cis_like_file(workshop: Workshop) -> None:
 
 
 def test_sparkov_like_file(workshop: Workshop) -> None:
-    header = ",trans_date_trans_time,cc_num,merchant,category,amt,first,last,gender,city,state,zip,lat,long,city_pop,job,dob,trans_num,unix_time,merch_lat,merch_long,is_fraud"
+    header = (
+        ",trans_date_trans_time,cc_num,merchant,category,amt,first,last,gender,city,state,zip,lat,long,"
+        "city_pop,job,dob,trans_num,unix_time,merch_lat,merch_long,is_fraud"
+    )
     rows = [
-        f'{i},2019-01-01 00:00:{i:02},2703186189652095,"fraud_Rippin, Kub",misc_net,{i}.97,Ann,Lee,F,Moravian,NC,28654,36.0788,-81.1781,3495,'
+        f'{i},2019-01-01 00:00:{i:02},2703186189652095,"fraud_Rippin, '
+        f'Kub",misc_net,{i}.97,Ann,Lee,F,Moravian,NC,28654,36.0788,-81.1781,3495,'
         f'"Psychologist, x",1988-03-09,0b242abb{i:02},1325376018,36.011293,-82.048315,{int(i == 3)}'
         for i in range(1, 30)
     ]

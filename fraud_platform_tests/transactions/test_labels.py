@@ -190,7 +190,8 @@ def test_latest_label_before_the_instant_wins_whatever_the_order_of_rows(
     shuffled = list(rows)
     order.shuffle(shuffled)
     workshop.rows(
-        "CREATE OR REPLACE TABLE validated_labels (day DATE, transaction_id VARCHAR, is_fraud BOOLEAN, reported_at TIMESTAMP, source VARCHAR, fraud_type VARCHAR)"
+        "CREATE OR REPLACE TABLE validated_labels (day DATE, transaction_id VARCHAR, is_fraud "
+        "BOOLEAN, reported_at TIMESTAMP, source VARCHAR, fraud_type VARCHAR)"
     )
     for identifier, fraud, minute, source, kind in shuffled:
         workshop.connection.execute(

@@ -39,7 +39,8 @@ def test_raw_files_hold_text_as_it_was_read(workshop: Workshop) -> None:
 
 def test_parquet_keeps_its_types_and_row_numbers(workshop: Workshop) -> None:
     workshop.parquet(
-        "SELECT i AS id, TIMESTAMP '2026-03-01' + INTERVAL (i) HOUR AS when, 7 AS who, 1.5::DOUBLE AS amount FROM range(48) t(i)"
+        "SELECT i AS id, TIMESTAMP '2026-03-01' + INTERVAL (i) HOUR AS when, 7 AS who, 1.5::DOUBLE "
+        "AS amount FROM range(48) t(i)"
     )
     workshop.land(workshop.source(format="parquet", path="data.parquet"))
     assert workshop.rows(
@@ -119,73 +120,6 @@ def test_open_ended_source_refuses_the_far_future(workshop: Workshop) -> None:
     assert [row for _, row, _, _ in workshop.undated()] == [4]
 
 
-def test_every_line_is_a_row_or_a_rejected_line(workshop: Workshop) -> None:
-    good = [f"{i},2026-03-01 10:00:00,a,1.00" for i in range(1, 31)]
-    lines = list(good)
-    lines[4] = "5,2026-03-01 10:00:00"
-    lines[9] = "10,2026-03-01 10:00:00,a,1.00,x,y"
-    lines[14] = '15,2026-03-01 10:00:00,"a,1.00'
-    lines[19] = '20,2026-03-01 10:00:00,"a"b,1.00'
-    workshop.csv(*lines)
-    content = workshop.data.read_bytes().replace(b"\n25,", b"\n25\xff,")
-    workshop.data.write_bytes(content)
-    landed = workshop.land(workshop.source())
-    assert sorted(int(row[0]) for row in workshop.raw_rows("2026-03-01")) == [
-        i for i in range(1, 31) if i % 5 or i == 30
-    ]
-    assert all(int(identifier) == row for identifier, _, row in workshop.raw_rows("2026-03-01"))
-    assert [(row, reasons, raw) for _, row, reasons, raw in workshop.undated()] == [
-        (5, ["line: too few fields (the header has 4)"], lines[4]),
-        (10, ["line: too many fields (the header has 4)"], lines[9]),
-        (15, ["line: broken quote"], lines[14]),
-        (20, ["line: broken quote"], lines[19]),
-        (25, ["line: not valid utf-8"], r"25\xff,2026-03-01 10:00:00,a,1.00"),
-    ]
-    assert landed.undated == 5
-
-
-def test_broken_quote_before_quoted_fields_costs_one_line(workshop: Workshop) -> None:
-    workshop.csv(
-        '1,2026-03-01 10:00:00,"a,1.00', '2,2026-03-01 10:00:00,"b","1.00"', '3,2026-03-01 10:00:00,"c","1.00"'
-    )
-    workshop.land(workshop.source())
-    assert [row[0] for row in workshop.raw_rows("2026-03-01")] == ["2", "3"]
-
-
-def test_quoted_field_may_hold_delimiters_quotes_and_line_ends(workshop: Workshop) -> None:
-    workshop.csv('1,2026-03-01 10:00:00,"Ann, ""the\ngreat""",1.00', "2,2026-03-01 10:00:01,b,1.00")
-    workshop.land(workshop.source())
-    assert workshop.rows(f"SELECT who, _row FROM read_parquet('{workshop.raw}/2026-03-01.parquet') ORDER BY _row") == [
-        ('Ann, "the\ngreat"', 1),
-        ("b", 2),
-    ]
-
-
-@pytest.mark.parametrize("ending", ["\n", "\r\n"])
-@pytest.mark.parametrize("last", [True, False])
-def test_line_ends_do_not_matter(workshop: Workshop, ending: str, last: bool) -> None:
-    workshop.data.write_bytes((ending.join(["id,when,who,amount", *THREE_DAYS]) + ending * last).encode())
-    assert workshop.land(workshop.source()).total == 3
-
-
-def test_mixed_line_ends_blank_lines_and_a_byte_order_mark_do_not_matter(workshop: Workshop) -> None:
-    text = "id,when,who,amount\r\n" + THREE_DAYS[0] + "\n\n" + THREE_DAYS[1] + "\r\n\r\n" + THREE_DAYS[2] + "\n"
-    workshop.data.write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert workshop.land(workshop.source()).total == 3
-
-
-def test_latin_1_is_read_where_it_is_declared(workshop: Workshop) -> None:
-    workshop.data.write_bytes("id,when,who,amount\n1,2026-03-01 10:00:00,Jürgen,1.00\n".encode("latin-1"))
-    workshop.land(workshop.source(csv={"encoding": "latin-1"}))
-    assert workshop.rows(f"SELECT who FROM read_parquet('{workshop.raw}/2026-03-01.parquet')") == [("Jürgen",)]
-
-
-def test_gzip_is_read(workshop: Workshop) -> None:
-    path = workshop.csv(*THREE_DAYS)
-    (workshop.folder / "data.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
-    assert workshop.land(workshop.source(path="data.csv.gz")).total == 3
-
-
 def test_folder_and_glob_name_files_relative_to_their_start(workshop: Workshop) -> None:
     workshop.csv(THREE_DAYS[0], name="in/2026/a.csv")
     workshop.csv(THREE_DAYS[1], name="in/2026/b.csv")
@@ -224,7 +158,8 @@ def test_changed_source_forgets_what_it_knew(workshop: Workshop) -> None:
 
 def test_second_run_on_parquet_keeps_the_undated_rows(workshop: Workshop) -> None:
     workshop.parquet(
-        "SELECT i AS id, CASE WHEN i <> 1 THEN TIMESTAMP '2026-03-01' + INTERVAL (i) DAY END AS when, 7 AS who, 1.5 AS amount FROM range(3) t(i)"
+        "SELECT i AS id, CASE WHEN i <> 1 THEN TIMESTAMP '2026-03-01' + INTERVAL (i) DAY END AS "
+        "when, 7 AS who, 1.5 AS amount FROM range(3) t(i)"
     )
     source = workshop.source(format="parquet", path="data.parquet")
     assert workshop.land(source).undated == 1
@@ -272,7 +207,7 @@ def test_wrong_delimiter_is_named(workshop: Workshop) -> None:
 
 def test_integer_time_without_a_unit_is_refused(workshop: Workshop) -> None:
     workshop.parquet("SELECT 1 AS id, 1772323200 AS when, 'a' AS who, 1.5 AS amount")
-    with pytest.raises(SourceError, match="holds INTEGER, not a time. Say format: epoch_s"):
+    with pytest.raises(SourceError, match=r"holds INTEGER, not a time\. Say format: epoch_s"):
         workshop.land(workshop.source(format="parquet", path="data.parquet"))
 
 
@@ -323,7 +258,7 @@ def test_file_that_may_not_be_opened_is_said(workshop: Workshop, monkeypatch: py
         return opened(self, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Path, "open", forbidden)
-    with pytest.raises(UnreadableData, match="cannot be opened: Permission denied. Check its permissions"):
+    with pytest.raises(UnreadableData, match=r"cannot be opened: Permission denied\. Check"):
         workshop.land(source)
 
 
