@@ -63,11 +63,17 @@ def source_draft(file: Path) -> None:
 @click.option("--data", help="file, folder or glob, in place of the path in FILE")
 def source_check(file: Path, data: str | None) -> None:
     """Say what is wrong with a source, all of it at once, or what was understood."""
+    from fraud_platform.features.catalog import catalog_of
     from fraud_platform.transactions.check import check_source
+    from fraud_platform.transactions.sources import load_source
 
     report = check_source(file, data)
     click.echo(report.render())
-    sys.exit(1 if report.problems else 0)
+    if report.problems:
+        sys.exit(1)
+    catalog = catalog_of(load_source(file, data))
+    dropped = f"; {len(catalog.dropped)} drop out: {', '.join(catalog.dropped)}" if catalog.dropped else ""
+    click.echo(f"features        {len(catalog.features)}{dropped}")
 
 
 @main.group()
@@ -88,3 +94,7 @@ def features_list() -> None:
         click.echo(f"{feature.name:{width}}  {feature.meaning}")
     for name, columns in catalog.dropped.items():
         click.echo(f"{name:{width}}  (dropped: the source lacks {', '.join(columns)})")
+
+
+if __name__ == "__main__":
+    main()

@@ -52,7 +52,7 @@ def run_demo(definitions: dg.Definitions, settings: Settings, source: Source, ec
     with dg.DagsterInstance.get() as instance:
         for stage in STAGES:
             stage_started = time.monotonic()
-            metadata |= _run_stage(definitions, instance, source, stage)
+            metadata |= run_stage(definitions, instance, source, stage)
             echo(f"{time.monotonic() - stage_started:7.1f} s  {', '.join(stage)}{_headline(metadata, stage)}")
     bento = metadata["fraud_scoring_bento"]["bento"]
     stage_started = time.monotonic()
@@ -73,7 +73,7 @@ def run_demo(definitions: dg.Definitions, settings: Settings, source: Source, ec
     }
 
 
-def _run_stage(
+def run_stage(
     definitions: dg.Definitions, instance: dg.DagsterInstance, source: Source, stage: tuple[str, ...]
 ) -> dict[str, dict[str, Any]]:
     """One Dagster run over all days of the source; the metadata of each asset by name."""

@@ -25,6 +25,7 @@ def _raw_transactions(source: Source) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet", source.format},
         owners=OWNERS["raw"],
         freshness_policy=DAILY_FRESHNESS,
+        pool="raw",
     )
     def raw_transactions(
         context: dg.AssetExecutionContext,

@@ -196,6 +196,6 @@ def _quarantined_share(found: Validated, limit: float) -> dg.AssetCheckResult:
         asset_key=QUARANTINED,
         check_name="quarantined_share",
         passed=share <= limit,
-        description=f"{share:.2%} of the rows were quarantined; the limit is {limit:.0%} (FRAUD_QUARANTINE_SHARE_LIMIT).",
+        description=f"{share:.2%} of the rows were quarantined; the limit is {limit:.0%} (FRAUD_QUARANTINE_SHARE_LIMIT)",
         metadata={"quarantined_share": share, "limit": limit},
     )

@@ -336,8 +336,8 @@ def rebuild_catalog(origin: CatalogOrigin) -> Catalog:
     catalog = build_catalog(origin.columns_given, origin.attributes, origin.label_delay_us)
     if catalog.fingerprint != origin.fingerprint:
         raise CatalogError(
-            f"The model was trained on catalog {origin.fingerprint}, and this code computes catalog {catalog.fingerprint}. "
-            "Train the model again, or serve it from the Bento that it was packaged in."
+            f"The model was trained on catalog {origin.fingerprint}, and this code computes "
+            f"{catalog.fingerprint}. Train the model again, or serve it from the Bento that it was packaged in."
         )
     return catalog
 

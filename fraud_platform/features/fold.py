@@ -6,6 +6,8 @@ at t where the delay is 0, else at the last step boundary at or before t - delay
 neither itself nor anything at its own instant.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -53,7 +55,7 @@ def _window(t: int, span: int, step: int, delay: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def _overflows(total: np.int64, value: np.int64) -> bool:
+def _overflows(total: Any, value: Any) -> Any:
     """Asked before the addition: compiled code may assume that signed sums never wrap."""
     return total > _LARGEST - value if value > 0 else total < -_LARGEST - value
 
@@ -61,7 +63,8 @@ def _overflows(total: np.int64, value: np.int64) -> bool:
 @njit(cache=True, nogil=True)
 def _fold_sums(
     operation: int, offsets: Int64, times: Int64, values: Int64, span: int, step: int, delay: int, out: Int64
-) -> bool:
+) -> Any:
+    """Fills `out`; returns whether a sum left the range of int64."""
     overflow = False
     for group in range(offsets.size - 1):
         first, last = offsets[group], offsets[group + 1]

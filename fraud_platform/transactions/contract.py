@@ -18,8 +18,8 @@ EARLIEST_EVENT = "2000-01-01"
 """An event before this day is a parsing mistake (epoch zero, two-digit years), not a payment."""
 
 MAX_AMOUNT_CENTS = 10**12
-"""Ten thousand million major units. A larger amount is a unit mistake; it also keeps a sum of
-squares over a million events of a key away from overflow in the windowed features."""
+"""Ten thousand million major units: a larger amount is a unit mistake. Sums of nine million such
+payments of one key stay within int64; moments use the catalog's capped amount."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ TRANSACTION: tuple[Column, ...] = (
     Column("customer_id", "string", "the account or card holder", required=True, pattern=IDENTIFIER),
     Column("amount_cents", "int64", "amount in minor units", required=True, minimum=1, maximum=MAX_AMOUNT_CENTS),
     Column("merchant_id", "string", "the shop, terminal or payee", pattern=IDENTIFIER),
-    Column("merchant_category", "string", "what the merchant sells (name or MCC)", pattern=r"^[A-Za-z0-9_ &/.-]{1,64}$"),
+    Column("merchant_category", "string", "what it sells: a name or MCC", pattern=r"^[A-Za-z0-9_ &/.-]{1,64}$"),
     Column("merchant_country", "string", "ISO 3166-1 alpha-2", pattern=COUNTRY),
     Column("currency", "string", "ISO 4217", pattern=r"^[A-Z]{3}$"),
     Column("channel", "string", "how the payment was made", values=CHANNELS),

@@ -15,7 +15,13 @@ from fraud_platform.features.stores.lmdb import LmdbStore
 from fraud_platform.models.artefact import Artefact
 
 CATALOG = build_catalog({"customer_id", "merchant_id", "amount_cents", "event_time"}, [], 7 * DAY)
-EVENT = {"transaction_id": "t1", "event_us": 1_700_000_000_000_000, "customer_id": "ann", "merchant_id": "m", "amount_cents": 5000}
+EVENT = {
+    "transaction_id": "t1",
+    "event_us": 1_700_000_000_000_000,
+    "customer_id": "ann",
+    "merchant_id": "m",
+    "amount_cents": 5000,
+}
 COUNT = CATALOG.names.index("customer_count_1d")
 
 

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import get_args
 
 import numpy as np
@@ -68,4 +69,4 @@ def test_a_sum_out_of_range_is_an_error_and_not_a_wrap(operation: Operation, val
 
 def test_each_step_divides_the_next_longer_one() -> None:
     steps = [step_of(span) for span in (MINUTE, 10 * MINUTE, HOUR, DAY, 7 * DAY, 30 * DAY)]
-    assert all(longer % shorter == 0 for shorter, longer in zip(steps, steps[1:], strict=False))
+    assert all(longer % shorter == 0 for shorter, longer in pairwise(steps))
