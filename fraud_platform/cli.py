@@ -1,5 +1,6 @@
 """The command line: `fraud-platform …`. Each command calls one function and prints what it gave."""
 
+import atexit
 import json
 import os
 import sys
@@ -30,6 +31,7 @@ def main() -> None:
 @main.command()
 def demo() -> None:
     """Run every stage on the source, serve the model, and print what came out as JSON."""
+    atexit.register(_end_of_errors)
     settings = load_settings()
     os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
     os.environ.setdefault("DAGSTER_STORAGE", str(settings.home / "dagster"))
@@ -42,6 +44,15 @@ def demo() -> None:
     result = run_demo(defs, settings, source, click.echo)
     click.echo(f"Look at it: make dev (Dagster UI), make serve (the service). Files: {settings.home}")
     click.echo(json.dumps(result))
+
+
+def _end_of_errors() -> None:
+    """Registered first, so called last: what is written after this is not for the reader of the last line.
+
+    DuckDB's binding lists, at the very end of the process, the objects that other libraries keep alive.
+    """
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @main.group()

@@ -23,7 +23,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         scoring.definitions(source),
         serving.definitions(),
         monitoring.definitions(),
-        automation.definitions(source),
+        automation.definitions(),
     )
 
 

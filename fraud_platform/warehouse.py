@@ -5,7 +5,7 @@ A writer either replaces all the days it was asked to replace or changes nothing
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 
@@ -19,22 +19,37 @@ def connect(database: Path, read_only: bool = False) -> Iterator[duckdb.DuckDBPy
     """Open the DuckDB file in UTC and close it whatever happens.
 
     Raises:
-        WarehouseError: if the file is locked by another process, or is not there to be read.
+        WarehouseError: if the file is locked by another process, is not there to be read, or the disk fails.
     """
-    if not read_only:
-        database.parent.mkdir(parents=True, exist_ok=True)
+    if read_only and not database.exists():
+        raise WarehouseError(f"There is no {database} yet. Materialize `validated_transactions` first.")
     try:
+        if not read_only:
+            database.parent.mkdir(parents=True, exist_ok=True)
         connection = duckdb.connect(str(database), read_only=read_only)
-    except duckdb.IOException as error:
-        raise WarehouseError(
-            f"Cannot open {database}: {error}. If another process holds it (a notebook, the DuckDB shell), "
-            "close that; if the file is missing, materialize `validated_transactions` first."
-        ) from error
+    except (duckdb.Error, OSError) as error:
+        raise WarehouseError(f"Cannot open {database}: {error}. {_fix_of(str(error))}") from error
     try:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
+    except (duckdb.IOException, duckdb.FatalException) as error:
+        raise WarehouseError(
+            f"Reading or writing for {database} failed: {error}. Free space, or mend what the message names, "
+            "and run again; what was committed before is kept."
+        ) from error
     finally:
         connection.close()
+
+
+def _fix_of(message: str) -> str:
+    """What to do when DuckDB does not open a file."""
+    if "Could not set lock" in message:
+        return "Close the other process (a notebook, the DuckDB shell, a second run) and run again."
+    if "different configuration" in message:
+        return "This process has it open already, for reading or for writing only: close that connection first."
+    if "not a valid DuckDB database file" in message:
+        return "Something else wrote it: move it away, and materialize `validated_transactions` again."
+    return "Check FRAUD_WAREHOUSE, the permissions, and the space on its disk."
 
 
 @contextmanager
@@ -45,7 +60,10 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # A COMMIT that failed has rolled back by itself, and a database that broke takes no ROLLBACK:
+        # the first error is the one to tell.
+        with suppress(duckdb.Error):
+            connection.execute("ROLLBACK")
         raise
 
 
@@ -55,15 +73,11 @@ def replace_days(
     select: str,
     first: date,
     last: date,
-    also_delete: str | None = None,
 ) -> int:
     """Replace the rows of `table` whose `day` is in [first, last] by the rows of `select`.
 
     The table is created from the select's columns where it does not exist, and gains the columns
     that it lacks. Call it inside `transaction`.
-
-    Args:
-        also_delete: a further SQL condition; rows that meet it are deleted too.
 
     Returns:
         The number of rows inserted.
@@ -76,8 +90,7 @@ def replace_days(
     for name, type_ in columns:
         if name not in present:
             connection.execute(f'ALTER TABLE {table} ADD COLUMN "{name}" {type_}')
-    condition = f" OR ({also_delete})" if also_delete else ""
-    connection.execute(f"DELETE FROM {table} WHERE day BETWEEN ? AND ?{condition}", [first, last])
+    connection.execute(f"DELETE FROM {table} WHERE day BETWEEN ? AND ?", [first, last])
     ((inserted,),) = connection.execute(f"INSERT INTO {table} BY NAME {select}").fetchall()
     return int(inserted)
 
@@ -111,18 +124,32 @@ def day_files(folder: Path, first: date, last: date) -> list[Path]:
 def write_files(writers: Iterable[tuple[Path, Callable[[Path], None]]]) -> None:
     """Write several files so that each appears complete and none appears before all were written.
 
-    Each writer is given a temporary path beside its target. A process that dies while writing
-    leaves only temporary files (`*.partial`), which the next call overwrites.
+    Each writer is given a temporary path beside its target, and is called as soon as it is drawn. A
+    process that dies while writing leaves only temporary files (`*.partial`), which nobody reads and
+    the next call overwrites.
+
+    Raises:
+        WarehouseError: if the disk is full, or may not be written.
     """
     written: list[tuple[Path, Path]] = []
     try:
         for target, write in writers:
-            target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(target.name + ".partial")
             written.append((partial, target))
-            write(partial)
+            _write_partial(partial, write)
         for partial, target in written:
             os.replace(partial, target)
     finally:
         for partial, _ in written:
             partial.unlink(missing_ok=True)
+
+
+def _write_partial(partial: Path, write: Callable[[Path], None]) -> None:
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        write(partial)
+    except (OSError, duckdb.IOException) as error:
+        raise WarehouseError(
+            f"Cannot write {partial}: {error}. Free space, or correct the permissions, and run again; "
+            "the files of earlier runs are as they were."
+        ) from error

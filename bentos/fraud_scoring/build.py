@@ -12,6 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import bentoml
+from bentoml.exceptions import NotFound
+
+from fraud_platform.models.artefact import verify_digests
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("transactions", "features", "models", "decisions")
@@ -26,13 +29,11 @@ LIBRARIES = (
     "onnxruntime",
     "polars",
     "prometheus-client",
-    "pyarrow",
     "pydantic-settings",
     "pyyaml",
     "starlette",
-    "duckdb",
-    "tzdata",
 )
+"""What the service imports; the same versions as it was built beside."""
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("artefact", type=Path, help="the model artefact's directory")
     parser.add_argument("model_version", help="the registered version of the model")
     arguments = parser.parse_args()
-    model = store_model(arguments.artefact, arguments.model_version)
+    model = store_model(arguments.artefact)
     with tempfile.TemporaryDirectory() as staging:
         stage(Path(staging))
         bento = bentoml.build(
@@ -54,10 +55,20 @@ def main() -> None:
     print(json.dumps({"bento": str(bento.tag), "model": str(model.tag), "path": str(bento.path)}))
 
 
-def store_model(artefact: Path, model_version: str) -> bentoml.Model:
-    """Copy the artefact into BentoML's model store."""
-    with bentoml.models.create("fraud_model", labels={"model_version": model_version}) as model:
-        shutil.copytree(artefact, model.path, dirs_exist_ok=True)
+def store_model(artefact: Path) -> bentoml.Model:
+    """Copy the artefact into BentoML's model store, under its digest: the same artefact is kept once.
+
+    Raises:
+        ArtefactError: if the artefact, or the copy that is there already, was changed.
+    """
+    tag = f"fraud_model:{verify_digests(artefact)[:16]}"
+    try:
+        model = bentoml.models.get(tag)
+    except NotFound:
+        with bentoml.models.create(tag) as created:
+            shutil.copytree(artefact, created.path, dirs_exist_ok=True)
+        model = bentoml.models.get(tag)
+    verify_digests(Path(model.path))
     return model
 
 

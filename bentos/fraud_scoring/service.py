@@ -1,46 +1,121 @@
-"""The BentoML service: loads the model and the store in each worker, and mounts the routes."""
+"""The BentoML service: loads the model and the store in each worker, and mounts the routes.
+
+`bentoml serve` first checks in the parent process that everything fits together: the packaged
+model is whole, this code computes its catalog, and the online store was built for that catalog. If
+not, it ends with exit code 1 and a sentence that says what is wrong and what to do, before it
+listens: an orchestrator then keeps the version that runs. Afterwards `/health` answers 503, with
+the reason, for as long as the store cannot be used.
+
+The store is found through FRAUD_WAREHOUSE and FRAUD_SOURCE; relative paths start at the directory
+that `bentoml serve` is started from. The number of workers (default 1) is set by
+BENTOML_CONFIG_OPTIONS="services.fraud_scoring.workers=2".
+"""
 
 import gc
+import logging
+import os
 from pathlib import Path
 
 import bentoml
-from bentoml.models import BentoModel
 
-from bentos.fraud_scoring.api import Service, build_app
+import fraud_platform
+from bentos.fraud_scoring.api import Front, Service, build_app
 from fraud_platform.decisions.scorer import Scorer
+from fraud_platform.errors import FraudPlatformError, ServiceError, StoreError
 from fraud_platform.features.catalog import rebuild_catalog
 from fraud_platform.features.stores.lmdb import LmdbStore
 from fraud_platform.models.artefact import Artefact
 from fraud_platform.settings import load_settings
 from fraud_platform.transactions.request import TransactionDecoder
 
-MODEL = "fraud_model"
+log = logging.getLogger("bentoml.fraud_scoring")
+
+REQUEST_SECONDS = 120
+"""Past this BentoML answers for us, in its own shape; our own limits come long before."""
 
 _service = Service()
+_app = build_app(_service)
 
 
-@bentoml.asgi_app(build_app(_service), path="/")
+@bentoml.asgi_app(_app, path="/")
 @bentoml.service(
     name="fraud_scoring",
     workers=1,
-    traffic={"timeout": 10},
+    traffic={"timeout": REQUEST_SECONDS},
     tracing={"excluded_urls": ".*"},
     logging={"access": {"enabled": False}},
+    metrics={"enabled": False},
 )
 class FraudScoring:
     """Scores payments as they happen."""
 
-    model = BentoModel(f"{MODEL}:latest")
+    @bentoml.on_deployment
+    @staticmethod
+    def check() -> None:
+        """Runs once, in the parent, before any worker: refuses to start, or compiles and hands the paths on.
+
+        The workers' own working directory is the Bento, so that a relative path or an .env file of
+        the operator's means nothing to them.
+        """
+        try:
+            settings = load_settings()
+            os.environ["FRAUD_WAREHOUSE"] = str(settings.warehouse.resolve())
+            os.environ["FRAUD_SOURCE"] = str(settings.source)
+            scorer, _, store = load(settings.online_store)
+            scorer.warm_up()
+            store.close()
+        except FraudPlatformError as error:
+            raise SystemExit(f"The fraud scoring service does not start: {error}") from error
 
     def __init__(self) -> None:
-        artefact = Artefact.load(Path(self.model.path))
-        card = artefact.card
-        catalog = rebuild_catalog(card.catalog)
-        store = LmdbStore(load_settings().online_store)
-        scorer = Scorer(artefact, catalog, store, self.model.info.labels["model_version"])
+        store_folder = load_settings().online_store
+        scorer, decoder, _ = load(store_folder)
         scorer.warm_up()
-        _service.decoder = TransactionDecoder(card.catalog.attributes)
-        _service.scorer = scorer
+        _service.scorer, _service.decoder = scorer, decoder
+        log.info(
+            "Model version %s, catalog %s, store %s, code %s",
+            scorer.model_version,
+            scorer.catalog_fingerprint,
+            store_folder,
+            Path(fraud_platform.__file__).parent,
+        )
         # Without it the collector stops every request for 0.1 s about once in 4,000 of them.
         gc.collect()
         gc.freeze()
+
+
+FraudScoring.add_asgi_middleware(Front, ours=_app)  # pyright: ignore[reportArgumentType] - the type asks for a factory
+
+
+def load(online_store: Path) -> tuple[Scorer, TransactionDecoder, LmdbStore]:
+    """What the Bento that this process serves decides with.
+
+    Raises:
+        ServiceError: if this is not a Bento.
+        ArtefactError, CatalogError, StoreError: if what is packaged, this code and the store do not fit together.
+    """
+    bento = FraudScoring.bento
+    if bento is None:
+        raise ServiceError("The service runs from a Bento only. Materialize `fraud_scoring_bento` and serve that.")
+    # Not "fraud_model:latest": that is the newest model in the store, whatever this Bento was built with.
+    model = bentoml.models.get(bento.info.all_models[0].tag)
+    artefact = Artefact.load(Path(model.path))
+    catalog = rebuild_catalog(artefact.card.catalog)
+    store = open_store(online_store)
+    scorer = Scorer(artefact, catalog, store, bento.info.labels["model_version"])
+    return scorer, TransactionDecoder(catalog.attributes), store
+
+
+def open_store(folder: Path) -> LmdbStore:
+    """
+    Raises:
+        StoreError: if the store was never built: every customer would look new.
+    """
+    fix = "Materialize `online_state`, or correct FRAUD_WAREHOUSE and FRAUD_SOURCE."
+    if not folder.is_dir():
+        raise StoreError(f"There is no online store in {folder}. {fix}")
+    store = LmdbStore(folder)
+    if store.fingerprint() is None:
+        store.close()
+        raise StoreError(f"The online store in {folder} was never built. {fix}")
+    return store

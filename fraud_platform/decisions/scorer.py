@@ -49,18 +49,25 @@ class Scorer:
                 f"Model {model_version} was trained on catalog {artefact.card.catalog.fingerprint}, "
                 f"but this code computes catalog {catalog.fingerprint}. Train it again, or serve it with its own Bento."
             )
-        held = store.fingerprint()
-        if held not in (None, catalog.fingerprint):
-            raise StoreError(
-                f"The online store holds states of catalog {held}, not {catalog.fingerprint}. "
-                "Materialize `online_state` to rebuild it."
-            )
         self._artefact = artefact
         self._features = OnlineFeatures(catalog)
         self._store = store
         self._policy = Policy(artefact.card.threshold)
         self.model_version = model_version
         self.catalog_fingerprint = catalog.fingerprint
+        self.check_store()
+
+    def check_store(self) -> None:
+        """
+        Raises:
+            StoreError: if the store's states belong to another catalog than the model's.
+        """
+        held = self._store.fingerprint()
+        if held not in (None, self.catalog_fingerprint):
+            raise StoreError(
+                f"The online store holds states of catalog {held}, not {self.catalog_fingerprint}. "
+                "Materialize `online_state` to rebuild it, or serve the model that it was rebuilt for."
+            )
 
     def score(self, event: Mapping[str, Any]) -> Decision:
         """Decide on one transaction, as `TransactionDecoder.decode` gives it.

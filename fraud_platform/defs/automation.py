@@ -1,11 +1,11 @@
 """What starts runs by itself: jobs, and the sensor that answers drift."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from fraud_platform.defs.days import daily_partitions
 from fraud_platform.settings import Settings
-from fraud_platform.transactions.sources import Source
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 RETRAINED = dg.AssetSelection.assets("training_set").downstream() - dg.AssetSelection.assets("data_drift_report")
@@ -13,20 +13,17 @@ RETRAINED = dg.AssetSelection.assets("training_set").downstream() - dg.AssetSele
 the same run would ask for the next one."""
 
 
-def definitions(source: Source) -> dg.Definitions:
-    """The jobs and the drift sensor of a source."""
-    days = daily_partitions(source)
+def definitions() -> dg.Definitions:
+    """The jobs and the drift sensor."""
     ingestion_job = dg.define_asset_job(
         "ingestion_job",
         dg.AssetSelection.groups("raw", "validated", "features"),
         description="New days: read, validate, compute features.",
-        partitions_def=days,
     )
     retraining_job = dg.define_asset_job(
         "retraining_job",
         RETRAINED,
         description="Everything downstream of the training set: model, evaluation, Bento, scores of the last days.",
-        partitions_def=days,
     )
     return dg.Definitions(jobs=[ingestion_job, retraining_job], sensors=[_drift_sensor(retraining_job)])
 
@@ -42,16 +39,16 @@ def _drift_sensor(retraining_job: UnresolvedAssetJobDefinition) -> dg.SensorDefi
     def drift_sensor(
         context: dg.SensorEvaluationContext, asset_event: dg.EventLogEntry, settings: dg.ResourceParam[Settings]
     ) -> dg.RunRequest | dg.SkipReason:
-        materialization = asset_event.asset_materialization
-        if materialization is None:
-            return dg.SkipReason("The event is no materialization of data_drift_report.")
-        metadata = materialization.metadata
+        metadata = asset_event.asset_materialization.metadata if asset_event.asset_materialization else {}
+        if not {"share_drifted", "current_days"} <= set(metadata):
+            return dg.SkipReason("The report says nothing of drift: it has no share_drifted or no current_days.")
         share = float(str(metadata["share_drifted"].value))
         if share < settings.drift_share_critical:
             return dg.SkipReason(f"Share of drifted inputs {share:.2f} is below {settings.drift_share_critical:.2f}.")
         first, last = str(metadata["current_days"].value).split(" to ")
         context.log.info("Share of drifted inputs %.2f: retraining, and scoring %s to %s again", share, first, last)
-        # One request a report: a tick that sees the same report again asks for nothing new.
-        return dg.RunRequest(run_key=f"drift-{asset_event.run_id}", tags={RANGE_START: first, RANGE_END: last})
+        # One request a report, told by its time: one that was reported from outside has no run of its own.
+        reported_at = datetime.fromtimestamp(asset_event.timestamp, UTC).isoformat()
+        return dg.RunRequest(run_key=f"drift-{reported_at}", tags={RANGE_START: first, RANGE_END: last})
 
     return drift_sensor

@@ -13,6 +13,14 @@ from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source
 from fraud_platform.warehouse import connect
 
+KEYS = {
+    "transaction_id": ("string", "the transaction"),
+    "event_us": ("int64", "when it happened, UTC, microseconds since 1970"),
+    "day": ("date", "its UTC day"),
+    "customer_id": ("string", "the account or card holder"),
+    "amount_cents": ("int64", "amount in minor units"),
+}
+
 
 def definitions(source: Source) -> dg.Definitions:
     """The feature table of a source."""
@@ -46,10 +54,15 @@ def _transaction_features(source: Source) -> dg.AssetsDefinition:
     return transaction_features
 
 
+def feature_columns(catalog: Catalog) -> dict[str, tuple[str, str]]:
+    """The type and the meaning of each model input, in catalog order."""
+    return {feature.name: ("float32", feature.meaning) for feature in catalog.features}
+
+
 def _metadata(catalog: Catalog, settings: Settings, rows: dict[date, int]) -> dict[str, Any]:
     return {
         "dagster/row_count": sum(rows.values()),
-        "dagster/column_schema": plain_schema({f.name: f.meaning for f in catalog.features}, "features"),
+        "dagster/column_schema": plain_schema(KEYS | feature_columns(catalog), "features"),
         "features": len(catalog.features),
         "catalog_fingerprint": catalog.fingerprint,
         "look_back_days": round(catalog.look_back_us / 86_400_000_000, 2),

@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 
-from fraud_platform.defs.presentation import OWNERS, file_link, markdown_table
+from fraud_platform.defs.presentation import OWNERS, markdown_table, page, rounded
 from fraud_platform.defs.training import latest_model
 from fraud_platform.features.catalog import Catalog
 from fraud_platform.features.table import read_features
@@ -59,19 +59,20 @@ def data_drift_report(settings: dg.ResourceParam[Settings], catalog: dg.Resource
         sample_rows=settings.drift_sample_rows,
         seed=settings.seed,
     )
-    share = summary.share_drifted
+    share = rounded(summary.share_drifted)
     return dg.MaterializeResult(
         metadata={
             "share_drifted": share,
-            "score_psi": summary.score_psi,
+            "drifted": markdown_table(
+                ["input", "PSI"], [(name, f"{summary.drifted[name]:.3f}") for name in summary.drifted_sorted]
+            ),
+            "psi_limit": rounded(summary.threshold),
+            "score_psi": rounded(summary.score_psi) if summary.score_psi is not None else None,
             "current_days": f"{first} to {last}",
             "model_version": version.version,
             "reference_rows": summary.reference_rows,
             "current_rows": summary.current_rows,
-            "report": file_link(settings.reports / "drift" / f"{last}.html"),
-            "drifted": markdown_table(
-                ["input", "PSI"], [(name, f"{psi:.3f}") for name, psi in summary.drifted.items()]
-            ),
+            "report": page(settings.reports / "drift" / f"{last}.html"),
         },
         check_results=[
             dg.AssetCheckResult(
@@ -80,6 +81,9 @@ def data_drift_report(settings: dg.ResourceParam[Settings], catalog: dg.Resource
                 severity=dg.AssetCheckSeverity.ERROR
                 if share >= settings.drift_share_critical
                 else dg.AssetCheckSeverity.WARN,
+                description=f"{len(summary.drifted)} of {len(artefact.card.feature_columns)} inputs have drifted "
+                f"({share:.0%}). Warning from {settings.drift_share_warning:.0%}, retraining from "
+                f"{settings.drift_share_critical:.0%} (FRAUD_DRIFT_SHARE_WARNING, FRAUD_DRIFT_SHARE_CRITICAL).",
                 metadata={
                     "share_drifted": share,
                     "warning": settings.drift_share_warning,

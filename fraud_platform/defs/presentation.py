@@ -1,5 +1,6 @@
 """What the Dagster UI shows beside an asset: table schemas, tables and links."""
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -23,8 +24,12 @@ OWNERS = {
 """Who answers for each group of assets, and so for each of their columns."""
 
 
-def contract_schema(columns: Iterable[Column], group: str, extra: Mapping[str, str] | None = None) -> dg.TableSchema:
-    """The contract's columns as a table schema; each column is tagged with its owner."""
+Described = Mapping[str, tuple[str, str]]
+"""Columns by name, in order: the type and the meaning of each."""
+
+
+def contract_schema(columns: Iterable[Column], group: str, before: Described, after: Described) -> dg.TableSchema:
+    """The contract's columns as a table schema, between further ones; each column is tagged with its owner."""
     described = [
         dg.TableColumn(
             column.name,
@@ -35,24 +40,39 @@ def contract_schema(columns: Iterable[Column], group: str, extra: Mapping[str, s
         )
         for column in columns
     ]
-    return dg.TableSchema([*described, *(_plain(name, meaning, group) for name, meaning in (extra or {}).items())])
+    return dg.TableSchema([*_plain(before, group), *described, *_plain(after, group)])
 
 
-def plain_schema(columns: Mapping[str, str], group: str) -> dg.TableSchema:
-    """A table schema from name to meaning."""
-    return dg.TableSchema([_plain(name, meaning, group) for name, meaning in columns.items()])
+def plain_schema(columns: Described, group: str) -> dg.TableSchema:
+    """A table schema outside the contract; each column is tagged with its owner."""
+    return dg.TableSchema(_plain(columns, group))
 
 
-def _plain(name: str, meaning: str, group: str) -> dg.TableColumn:
-    return dg.TableColumn(name, description=meaning, tags={"owner": OWNERS[group][0].removeprefix("team:")})
+def _plain(columns: Described, group: str) -> list[dg.TableColumn]:
+    owner = OWNERS[group][0].removeprefix("team:")
+    return [dg.TableColumn(name, type_, text, tags={"owner": owner}) for name, (type_, text) in columns.items()]
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MarkdownMetadataValue:
-    """A table that the Dagster UI renders."""
-    lines = [header, ["---"] * len(header), *rows]
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MetadataValue:
+    """A table that the Dagster UI renders; the word "none" in place of a table without rows."""
+    listed = list(rows)
+    if not listed:
+        return dg.MetadataValue.text("none")
+    lines = [header, ["---"] * len(header), *listed]
     return dg.MetadataValue.md("\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines))
 
 
-def file_link(path: Path) -> dg.UrlMetadataValue:
-    """A link that a browser on this machine opens."""
-    return dg.MetadataValue.url(path.resolve().as_uri())
+def picture(title: str, png: bytes) -> dg.MarkdownMetadataValue:
+    """A picture that the Dagster UI shows in place."""
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def page(path: Path) -> dg.PathMetadataValue:
+    """The whole path of an HTML page, to be copied into the address bar: no browser follows a link from
+    http:// to file://."""
+    return dg.MetadataValue.path(path.resolve())
+
+
+def rounded(figure: float) -> float:
+    """Four decimals, or four significant digits of what is smaller: what a person can read and compare."""
+    return round(figure, 4) if abs(figure) >= 0.001 else float(f"{figure:.4g}")

@@ -1,11 +1,10 @@
 """Raw data: the source's rows as they were read, filed by the UTC day of the event."""
 
 import dagster as dg
-from dagster_aws.s3 import S3Resource
 
 from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range
 from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS
-from fraud_platform.defs.s3 import local_copy
+from fraud_platform.defs.s3 import S3, local_copy
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.labels import land_labels
 from fraud_platform.transactions.reading import land
@@ -31,7 +30,7 @@ def _raw_transactions(source: Source) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[Settings],
         source: dg.ResourceParam[Source],
-        s3: S3Resource,
+        s3: S3,
     ) -> dg.MaterializeResult:
         """The source's rows as read, one Parquet file a UTC day.
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from fraud_platform.decisions.batch import score_features
 from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range
-from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS, plain_schema
+from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS, plain_schema, rounded
 from fraud_platform.defs.training import latest_model
 from fraud_platform.features.table import read_features
 from fraud_platform.settings import Settings
@@ -15,16 +15,16 @@ from fraud_platform.transactions.sources import Source
 from fraud_platform.warehouse import connect, day_file, replace_days, transaction, write_files
 
 COLUMNS = {
-    "transaction_id": "the scored transaction",
-    "event_us": "when it happened, UTC, microseconds since 1970",
-    "day": "its UTC day",
-    "customer_id": "the account or card holder",
-    "amount_cents": "amount in minor units",
-    "fraud_probability": "the model's probability, 0 to 1",
-    "is_fraud": "whether the probability reaches the model's threshold",
-    "risk_level": "low, medium or high",
-    "action": "approve or review",
-    "model_version": "the registered version that scored",
+    "transaction_id": ("string", "the scored transaction"),
+    "event_us": ("int64", "when it happened, UTC, microseconds since 1970"),
+    "day": ("date", "its UTC day"),
+    "customer_id": ("string", "the account or card holder"),
+    "amount_cents": ("int64", "amount in minor units"),
+    "fraud_probability": ("float64", "the model's probability, 0 to 1"),
+    "is_fraud": ("bool", "whether the probability reaches the model's threshold"),
+    "risk_level": ("string", "low, medium or high"),
+    "action": ("string", "approve or review"),
+    "model_version": ("string", "the registered version that scored"),
 }
 
 
@@ -69,7 +69,7 @@ def _metadata(scores: pl.DataFrame, version: int, settings: Settings) -> dict[st
     return {
         "dagster/row_count": scores.height,
         "model_version": version,
-        "alert_rate": scores["is_fraud"].mean(),
-        "mean_fraud_probability": scores["fraud_probability"].mean(),
+        "alert_rate": rounded(float(scores["is_fraud"].sum()) / max(scores.height, 1)),
+        "mean_fraud_probability": rounded(float(scores["fraud_probability"].sum()) / max(scores.height, 1)),
         "folder": dg.MetadataValue.path(settings.scores),
     }

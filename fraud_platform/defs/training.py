@@ -1,12 +1,12 @@
 """Training: the snapshot that a model is trained on, the model, and what it is worth."""
 
-import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dagster as dg
 
-from fraud_platform.defs.presentation import OWNERS, markdown_table
+from fraud_platform.defs.features import KEYS, feature_columns
+from fraud_platform.defs.presentation import OWNERS, markdown_table, picture, plain_schema, rounded
 from fraud_platform.defs.tracking import evaluation_run
 from fraud_platform.features.catalog import Catalog
 from fraud_platform.models import registry
@@ -22,6 +22,25 @@ from fraud_platform.transactions.sources import Source
 from fraud_platform.warehouse import connect
 
 GROUP = "training"
+HEADLINE = (
+    "rows",
+    "frauds",
+    "roc_auc",
+    "average_precision",
+    "card_precision_at_k",
+    "precision",
+    "recall",
+    "alert_rate",
+)
+"""What a person looks at first: above the pictures; the rest stands below them."""
+
+LABELLED = {
+    "is_fraud": ("bool", "the label, as it was known when the split allows it"),
+    "fraud_type": ("string", "the kind of fraud, where it is known"),
+    "split": ("string", "train, validation or test"),
+}
+MLFLOW_UI = "http://127.0.0.1:5000"
+"""Where `make mlflow` answers."""
 
 
 def definitions() -> dg.Definitions:
@@ -51,7 +70,9 @@ def training_set(settings: dg.ResourceParam[Settings], catalog: dg.ResourceParam
             settings.validation_days,
             settings.test_days,
         )
-    return dg.MaterializeResult(metadata=_snapshot_metadata(snapshot), data_version=dg.DataVersion(snapshot.hash))
+    return dg.MaterializeResult(
+        metadata=_snapshot_metadata(snapshot, catalog), data_version=dg.DataVersion(snapshot.hash)
+    )
 
 
 @dg.asset(deps=[training_set], group_name=GROUP, kinds={"xgboost", "onnx", "mlflow"}, owners=OWNERS[GROUP])
@@ -85,10 +106,11 @@ def fraud_model(
             "model_version": version.version,
             "mlflow_run_id": version.run_id,
             "artefact": dg.MetadataValue.path(artefact),
+            "mlflow": _mlflow_page(settings, version),
             "inputs": len(catalog.names),
-            "threshold": trained.threshold,
             "warnings": list(trained.warnings),
-            **_figures(evaluation),
+            "threshold": rounded(trained.threshold),
+            **_figures(evaluation, HEADLINE),
         },
         data_version=dg.DataVersion(artefact.name),
     )
@@ -117,7 +139,8 @@ def model_evaluation(context: dg.AssetExecutionContext, settings: dg.ResourcePar
         metadata={
             "model_version": version.version,
             "test_period": f"{card.periods['test']['first']} to {card.periods['test']['end']}, exclusive",
-            **_figures(found),
+            **_figures(found, HEADLINE),
+            **{name: picture(name, png) for name, png in pictures.items()},
             "confusion": markdown_table(
                 ["", "alert", "no alert"],
                 [
@@ -129,7 +152,7 @@ def model_evaluation(context: dg.AssetExecutionContext, settings: dg.ResourcePar
                 ["fraud type", "frauds", "found", "recall"],
                 [(name, by.frauds, by.found, f"{by.recall:.3f}") for name, by in sorted(found.by_fraud_type.items())],
             ),
-            **{name: _picture(name, png) for name, png in pictures.items()},
+            **_figures(found, set(found.metrics) - set(HEADLINE)),
         }
     )
 
@@ -141,7 +164,7 @@ def latest_model(settings: Settings) -> tuple[registry.RegisteredVersion, Artefa
         RegistryError: if there is none yet.
     """
     version = registry.require_latest(settings.tracking_uri, settings.model_name)
-    return version, Artefact.load(registry.download(settings.tracking_uri, version, settings.models), threads=0)
+    return version, Artefact.load(registry.download(settings.tracking_uri, version, settings.models))
 
 
 def _latest_metadata(context: dg.AssetExecutionContext, key: dg.AssetKey, name: str) -> Any:
@@ -151,10 +174,11 @@ def _latest_metadata(context: dg.AssetExecutionContext, key: dg.AssetKey, name: 
     return event.asset_materialization.metadata[name].value
 
 
-def _snapshot_metadata(snapshot: Snapshot) -> Mapping[str, Any]:
+def _snapshot_metadata(snapshot: Snapshot, catalog: Catalog) -> Mapping[str, Any]:
     periods = snapshot.periods
     return {
         "dagster/row_count": snapshot.rows,
+        "dagster/column_schema": plain_schema(KEYS | feature_columns(catalog) | LABELLED, GROUP),
         "content_hash": snapshot.hash,
         "file": dg.MetadataValue.path(snapshot.path),
         "frauds": snapshot.frauds,
@@ -169,10 +193,12 @@ def _snapshot_metadata(snapshot: Snapshot) -> Mapping[str, Any]:
     }
 
 
-def _figures(evaluation: Evaluation) -> dict[str, float]:
-    """What the Dagster UI plots over time."""
-    return evaluation.metrics
+def _figures(evaluation: Evaluation, names: Collection[str]) -> dict[str, float]:
+    """What the Dagster UI plots over time, in the order of `Evaluation`."""
+    return {name: rounded(value) for name, value in evaluation.metrics.items() if name in names}
 
 
-def _picture(title: str, png: bytes) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+def _mlflow_page(settings: Settings, version: registry.RegisteredVersion) -> dg.UrlMetadataValue:
+    server = settings.mlflow_tracking_uri or MLFLOW_UI
+    base = server if server.startswith("http") else MLFLOW_UI
+    return dg.MetadataValue.url(f"{base.rstrip('/')}/#/models/{version.name}/versions/{version.version}")

@@ -10,10 +10,12 @@ from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partiti
 from fraud_platform.defs.presentation import (
     DAILY_FRESHNESS,
     OWNERS,
+    Described,
     contract_schema,
-    file_link,
     markdown_table,
+    page,
     plain_schema,
+    rounded,
 )
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.contract import LABEL, TRANSACTION
@@ -41,14 +43,15 @@ LABEL_CHECKS = {
     "fraud_rate": "Of the matured events of the last 30 days, 0.1 to 5 % were fraud.",
 }
 
-KEYS = {"day": "its UTC day", "event_us": "event_time, microseconds since 1970"}
+KEYS = {"day": ("date", "its UTC day"), "event_us": ("int64", "event_time, microseconds since 1970")}
+LABEL_KEYS = {"day": ("date", "the UTC day of the labelled event")}
 QUARANTINE_COLUMNS = {
-    "day": "the UTC day of the event; null where the row has none",
-    "source_file": "the file that the row came from",
-    "source_row": "the row's number in its file, from 1",
-    "transaction_id": "where it can be read",
-    "reasons": "every rule that the row breaks",
-    "original": "the whole row as it was read",
+    "day": ("date", "the UTC day of the event; null where the row has none"),
+    "source_file": ("string", "the file that the row came from"),
+    "source_row": ("int64", "the row's number in its file, from 1"),
+    "transaction_id": ("string", "where it can be read"),
+    "reasons": ("string[]", "every rule that the row breaks"),
+    "original": ("string", "the whole row as it was read"),
 }
 
 
@@ -65,7 +68,7 @@ def _validated_transactions(source: Source) -> dg.AssetsDefinition:
                 TRANSACTIONS,
                 deps=["raw_transactions"],
                 description="Transactions that keep the contract: typed, in UTC, in minor units, each id once.",
-                metadata={"dagster/column_schema": contract_schema(TRANSACTION, GROUP, KEYS)},
+                metadata={"dagster/column_schema": contract_schema(TRANSACTION, GROUP, KEYS, _attributes(source))},
                 group_name=GROUP,
                 kinds={"duckdb", "greatexpectations"},
                 owners=OWNERS[GROUP],
@@ -123,9 +126,7 @@ def _validated_labels(source: Source) -> dg.AssetsDefinition:
                 LABELS,
                 deps=["raw_labels", TRANSACTIONS],
                 description="What is known about fraud, with the moment when it became known; corrections included.",
-                metadata={
-                    "dagster/column_schema": contract_schema(LABEL, GROUP, {"day": "the UTC day of the labelled event"})
-                },
+                metadata={"dagster/column_schema": contract_schema(LABEL, GROUP, LABEL_KEYS, {})},
                 group_name=GROUP,
                 kinds={"duckdb", "greatexpectations"},
                 owners=OWNERS[GROUP],
@@ -158,10 +159,18 @@ def _validated_labels(source: Source) -> dg.AssetsDefinition:
     return validate_labels_step
 
 
+def _attributes(source: Source) -> Described:
+    types = {"number": "float64", "text": "string"}
+    return {
+        name: (types[attribute.type], f"the source's own column {attribute.column}")
+        for name, attribute in source.attributes.items()
+    }
+
+
 def _suite_metadata(accepted: dict[date, int], suite: SuiteResult) -> dict[str, Any]:
     metadata: dict[str, Any] = {"dagster/row_count": sum(accepted.values())}
     if suite.docs is not None:
-        metadata["data_docs"] = file_link(suite.docs)
+        metadata["data_docs"] = page(suite.docs)
     return metadata
 
 
@@ -169,7 +178,7 @@ def _quarantine_metadata(found: Validated) -> dict[str, Any]:
     return {
         "dagster/row_count": sum(found.quarantined.values()) + found.undated,
         "undated": found.undated,
-        "quarantined_share": found.quarantined_share,
+        "quarantined_share": rounded(found.quarantined_share),
         "reasons": markdown_table(["reason", "rows"], sorted(found.reasons.items(), key=_by_count)),
     }
 
@@ -186,16 +195,20 @@ def _check_results(asset: str, suite: SuiteResult) -> Iterator[dg.AssetCheckResu
             passed=check.passed,
             severity=dg.AssetCheckSeverity.WARN if check.severity == "warn" else dg.AssetCheckSeverity.ERROR,
             description=check.message,
-            metadata=dict(check.observed),
+            metadata={
+                name: rounded(value) if isinstance(value, float) else value for name, value in check.observed.items()
+            },
         )
 
 
 def _quarantined_share(found: Validated, limit: float) -> dg.AssetCheckResult:
-    share = found.quarantined_share
+    shares = {"quarantined_share": found.quarantined_share, "unreadable_share": found.unreadable_share}
     return dg.AssetCheckResult(
         asset_key=QUARANTINED,
         check_name="quarantined_share",
-        passed=share <= limit,
-        description=f"{share:.2%} of the rows were quarantined; the limit is {limit:.0%} (FRAUD_QUARANTINE_SHARE_LIMIT)",
-        metadata={"quarantined_share": share, "limit": limit},
+        passed=max(shares.values()) <= limit,
+        description=f"{found.quarantined_share:.2%} of the rows of these days were quarantined, and "
+        f"{found.unreadable_share:.2%} of the rows of their files have no readable time or are no rows; "
+        f"the limit is {limit:.0%} (FRAUD_QUARANTINE_SHARE_LIMIT). The asset's metadata counts the reasons.",
+        metadata={name: rounded(share) for name, share in shares.items()} | {"limit": limit},
     )

@@ -18,7 +18,8 @@ def read_events(connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: 
     """The validated events whose day is in [first, last], and those before that their features need.
 
     `known_fraud` is 1 where the latest label reported within the label delay of the event says
-    fraud. A label that came later changes no feature, in training as in serving.
+    fraud (of several at one instant, fraud wins). A label that came later changes no feature, in
+    training as in serving.
 
     Returns:
         the columns of `catalog.columns` and of IDENTITY, ascending by (event_us, transaction_id).
@@ -30,7 +31,7 @@ def read_events(connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: 
         f"""
         WITH events AS (SELECT * FROM validated_transactions WHERE day BETWEEN $reach AND $last),
         known AS (
-            SELECT l.transaction_id, arg_max(l.is_fraud, l.reported_at) AS is_fraud
+            SELECT l.transaction_id, arg_max(l.is_fraud, (l.reported_at, l.is_fraud)) AS is_fraud
             FROM validated_labels l JOIN events t USING (transaction_id)
             WHERE epoch_us(l.reported_at) <= t.event_us + $delay
             GROUP BY l.transaction_id

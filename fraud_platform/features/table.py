@@ -1,7 +1,7 @@
 """The feature table: the batch driver run over days of the warehouse."""
 
-from collections.abc import Iterator
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -11,7 +11,7 @@ from fraud_platform.errors import WarehouseError
 from fraud_platform.features.batch import compute_features
 from fraud_platform.features.catalog import Catalog
 from fraud_platform.features.events import IDENTITY, read_events
-from fraud_platform.warehouse import day_file, day_files, write_files
+from fraud_platform.warehouse import day_file, day_files, last_day, write_files
 
 CHUNK_ROWS = 4_000_000
 """Rows whose features are computed together; the look-back comes on top. About 1 GB with 60 features."""
@@ -22,32 +22,39 @@ def materialize_features(
 ) -> dict[date, int]:
     """Write one Parquet file for every day in [first, last] that has events; remove those that have none.
 
+    All files are replaced, or none. Days without events are no error: a small shop closes on Sundays, and
+    the check `volume` warns.
+
     Returns:
         rows by day.
 
     Raises:
-        WarehouseError: if no day of the range has a validated transaction.
+        WarehouseError: if there are no validated transactions at all.
     """
-    counts = dict(
-        connection.execute(
-            "SELECT day, count(*) FROM validated_transactions WHERE day BETWEEN ? AND ? GROUP BY day ORDER BY day",
-            [first, last],
-        ).fetchall()
-    )
-    if not counts:
-        raise WarehouseError(
-            f"validated_transactions has no rows from {first} to {last}. Materialize `raw_transactions` and "
-            "`validated_transactions` for these days first."
-        )
+    last_day(connection, "validated_transactions")  # raises where there are none
+    counts = _rows_per_day(connection, first, last)
+    write_files(_writers(connection, catalog, folder, counts))
+    for path in day_files(folder, first, last):
+        if date.fromisoformat(path.stem) not in counts:
+            path.unlink()
+    if day_files(folder, date.min, date.max):
+        _create_view(connection, folder)
+    return counts
+
+
+def _rows_per_day(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> dict[date, int]:
+    per_day = "SELECT day, count(*) FROM validated_transactions WHERE day BETWEEN ? AND ? GROUP BY day ORDER BY day"
+    return dict(connection.execute(per_day, [first, last]).fetchall())
+
+
+def _writers(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, folder: Path, counts: dict[date, int]
+) -> Iterator[tuple[Path, Callable[[Path], None]]]:
+    """A writer a day; each chunk is computed when its first day is drawn."""
     for start, end in _chunks(counts):
         features = features_of(connection, catalog, start, end)
-        parts = features.partition_by("day", maintain_order=True, as_dict=True)
-        write_files([(day_file(folder, day), part.write_parquet) for (day,), part in parts.items()])
-    for day in (first + timedelta(days=n) for n in range((last - first).days + 1)):
-        if day not in counts:
-            day_file(folder, day).unlink(missing_ok=True)
-    _create_view(connection, folder)
-    return counts
+        for (day,), part in features.partition_by("day", maintain_order=True, as_dict=True).items():
+            yield day_file(folder, day), part.write_parquet
 
 
 def features_of(connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: date, last: date) -> pl.DataFrame:
@@ -60,17 +67,27 @@ def features_of(connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: 
 
 
 def read_features(folder: Path, first: date, last: date) -> pl.DataFrame:
-    """The materialized features of the days in [first, last].
+    """The materialized features of the days in [first, last]; no rows for days without events between others.
 
     Raises:
-        WarehouseError: if there are none.
+        WarehouseError: if there are none, or the days were computed with different catalogs.
     """
     files = day_files(folder, first, last)
     if not files:
+        before, after = day_files(folder, date.min, first), day_files(folder, last, date.max)
+        if before and after:
+            return pl.read_parquet(before[-1], n_rows=0)
         raise WarehouseError(
-            f"No features from {first} to {last} in {folder}. Materialize `transaction_features` for these days."
+            f"No features from {first} to {last} in {folder}. Materialize `transaction_features` for these days; "
+            "if it was, there are no validated transactions in them."
         )
-    return pl.read_parquet(files)
+    try:
+        return pl.read_parquet(files)
+    except pl.exceptions.PolarsError as error:
+        raise WarehouseError(
+            f"The features from {first} to {last} in {folder} cannot be read together: {error}. "
+            "Materialize `transaction_features` for all these days again, with the present catalog."
+        ) from error
 
 
 def _chunks(counts: dict[date, int]) -> Iterator[tuple[date, date]]:

@@ -74,7 +74,8 @@ class Artefact:
         """Verify the digests and prepare the session.
 
         Args:
-            threads: of ONNX Runtime; 1 is fastest for single rows.
+            threads: of ONNX Runtime. With several it adds the trees up in another order, and a score then
+                differs from the service's in its last bits; 1 is also fastest for single rows.
 
         Raises:
             ArtefactError: naming the file that is missing, changed, or of another format.

@@ -17,7 +17,6 @@ from fraud_platform.warehouse import write_files
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-IDENTITY_COLUMNS = ("transaction_id", "event_us", "day", "customer_id", "amount_cents")
 LABEL_COLUMNS = ("is_fraud", "fraud_type", "split")
 NAME_LENGTH = 16
 

@@ -6,6 +6,7 @@ nothing is pickled.
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -240,6 +241,9 @@ def _client(tracking_uri: str) -> "MlflowClient":
         _check_server(tracking_uri)
     import mlflow
 
+    # It announces every table, model and version on stderr; Dagster's log and metadata say the same.
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     with _reaching(tracking_uri), _first_use(tracking_uri):
         return mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
 

@@ -17,6 +17,9 @@ CHANNELS = ("in_person", "online", "atm", "phone", "transfer")
 EARLIEST_EVENT = "2000-01-01"
 """An event before this day is a parsing mistake (epoch zero, two-digit years), not a payment."""
 
+LATEST_EVENT = "2100-01-01"
+"""An event from this day on is a parsing mistake too, and would push all earlier events out of every window."""
+
 MAX_AMOUNT_CENTS = 10**12
 """Ten thousand million major units: a larger amount is a unit mistake. Sums of nine million such
 payments of one key stay within int64; moments use the catalog's capped amount."""

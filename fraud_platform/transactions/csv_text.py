@@ -6,6 +6,7 @@ line by line, with each broken line replaced by one that DuckDB rejects in its p
 """
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -64,6 +65,8 @@ def prepare(path: Path, options: CsvOptions, scratch: Path) -> CsvFile | None:
             return CsvFile(path, columns, None)
         return _repair(path, options, columns, scratch)
     except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise  # not the file's fault: the repaired copy found no room
         raise UnreadableData(
             f"{path}: cannot be read: {error}. Check that the file is complete and that you may read it."
         ) from error

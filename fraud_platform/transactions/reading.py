@@ -4,8 +4,9 @@ Rows that have no day (unreadable time, outside the source's days, lines that ar
 `undated.parquet`. What rows mean and whether they are good is decided later, in `validation`.
 """
 
+import fcntl
+import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import duckdb
 
-from fraud_platform.errors import SourceError, UnreadableData
+from fraud_platform.errors import SourceError, UnreadableData, WarehouseError
 from fraud_platform.transactions.mapping import literal
+from fraud_platform.transactions.row_checks import OUT_OF_RANGE
 from fraud_platform.transactions.source_files import Known, SourceFile, find_files, read_manifest, write_manifest
 from fraud_platform.transactions.source_schema import ROW_NUMBER, Source
 from fraud_platform.transactions.staging import UNDATED, Staged, stage_csv, stage_parquet
@@ -24,6 +26,9 @@ from fraud_platform.warehouse import day_file, day_files, write_files
 
 MEMORY_LIMIT = "2GB"
 """What DuckDB may hold in memory while landing; the rest waits in the scratch folder."""
+
+FEWEST_ROWS = 3
+"""Rows that must be there before they say something about the mapping."""
 
 UNDATED_FILE = "undated.parquet"
 MANIFEST_FILE = "files.json"
@@ -62,6 +67,7 @@ def land(source: Source, folder: Path, first: date, last: date, scratch: Path) -
     Raises:
         SourceError: the data do not fit the source's columns.
         UnreadableData: a file is missing, empty, damaged or may not be read.
+        WarehouseError: the disk is full, or may not be written.
     """
     started = time.perf_counter()
     first, last = max(first, source.first_day), min(last, source.last_day or last)
@@ -77,18 +83,31 @@ def land(source: Source, folder: Path, first: date, last: date, scratch: Path) -
 
 @contextmanager
 def _scratch_database(scratch: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A DuckDB file of its own that spills to disk, gone afterwards."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="landing-", dir=scratch))
-    connection = duckdb.connect(str(folder / "landing.duckdb"))
+    """A DuckDB file of its own that spills to disk, gone afterwards. One landing at a time has it."""
+    folder = scratch / "landing"
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        connection.execute(f"SET temp_directory = {literal(str(folder / 'spill'))}")
-        yield connection, folder
-    finally:
-        connection.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.mkdir(parents=True, exist_ok=True)
+        lock = os.open(scratch, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the system gives it back when a process dies, however it dies
+            shutil.rmtree(folder, ignore_errors=True)  # of a landing that was killed
+            folder.mkdir()
+            connection = duckdb.connect(str(folder / "landing.duckdb"))
+            try:
+                connection.execute("SET TimeZone = 'UTC'")
+                connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+                connection.execute(f"SET temp_directory = {literal(str(folder / 'spill'))}")
+                yield connection, folder
+            finally:
+                connection.close()
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
+    except (OSError, duckdb.IOException) as error:
+        raise WarehouseError(
+            f"Cannot land raw data by way of {folder}: {error}. Free space, or correct the permissions, and run "
+            "again; the files of earlier runs are as they were."
+        ) from error
 
 
 def _land_files(
@@ -135,6 +154,8 @@ def _land_files(
             raise UnreadableData(
                 f"{source.file}: path: {source.path!r} has no rows. Give a file with data, or correct the path."
             )
+        for table in staged:
+            _refuse_unreadable(connection, source, table, folder)
         _keep_earlier_undated(connection, folder / UNDATED_FILE, kept)
         rows, undated = _write(connection, source, folder, days, staged, manifest)
     return rows, undated, tuple(table.file.name for table in staged)
@@ -159,6 +180,24 @@ def _stage(
             f"{file.path}: cannot be read as {source.format}: {error}. Check the file, and "
             f"event_time.format and zone in {source.file}."
         ) from error
+
+
+def _refuse_unreadable(connection: duckdb.DuckDBPyConnection, source: Source, table: Staged, folder: Path) -> None:
+    """A file of which no row at all has a readable time is a mistake in the mapping, and not a file of bad rows."""
+    (dated,) = connection.execute(f"SELECT count(*) FROM {table.table}").fetchone() or (0,)
+    known_to_hold_none = table.first is None if table.looked_through else not day_files(folder, date.min, date.max)
+    if dated or not known_to_hold_none:
+        return
+    rows, unreadable, reason = connection.execute(
+        f"""SELECT count(*), count(*) FILTER (NOT list_has_any(_kinds, {list(OUT_OF_RANGE)})), min_by(_reasons[1], _row)
+        FROM undated WHERE _file = ?""",
+        [table.file.name],
+    ).fetchone() or (0, 0, None)
+    if unreadable >= FEWEST_ROWS and unreadable == rows:
+        raise SourceError(
+            f"{table.file.path}: not one of the rows that were looked at ({rows:,}) has a readable time. The first "
+            f"says {reason}. Correct event_time.column, event_time.format or csv.delimiter in {source.file}."
+        )
 
 
 def _keep_earlier_undated(connection: duckdb.DuckDBPyConnection, path: Path, names: list[str]) -> None:
@@ -237,3 +276,24 @@ def _land_simulated(source: Source, folder: Path, first: date, last: date) -> di
         del rows[day]
         day_file(folder, day).unlink()
     return rows
+
+
+def unreadable_share(connection: duckdb.DuckDBPyConnection, folder: Path, paths: list[Path]) -> float:
+    """Undated rows that are not outside the source's days, among all rows of the files that day files are from.
+
+    A file has at least as many rows as the highest row number that was seen of it.
+    """
+    undated = folder / UNDATED_FILE
+    if not paths or not undated.exists():
+        return 0.0
+    files = ", ".join(literal(str(path)) for path in paths)
+    unreadable, rows = connection.execute(
+        f"""WITH dated AS (
+            SELECT _file, max(_row) AS rows FROM read_parquet([{files}], union_by_name=true) GROUP BY _file
+        ), undated AS (
+            SELECT _file, max(_row) AS rows, count(*) FILTER (NOT list_has_any(_kinds, {list(OUT_OF_RANGE)})) AS n
+            FROM read_parquet({literal(str(undated))}) GROUP BY _file
+        )
+        SELECT sum(n), sum(greatest(dated.rows, undated.rows)) FROM dated LEFT JOIN undated USING (_file)"""
+    ).fetchone() or (0, 0)
+    return float(unreadable or 0) / rows if rows else 0.0

@@ -7,13 +7,13 @@ must not become a missing value.
 import hashlib
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 
 from fraud_platform.errors import InvalidTransaction
-from fraud_platform.transactions.contract import TRANSACTION, Column
+from fraud_platform.transactions.contract import EARLIEST_EVENT, LATEST_EVENT, TRANSACTION, Column
 
 _PATH = re.compile(r" - at `\$\.(?P<field>[A-Za-z0-9_]+)`$")
 _QUOTED = re.compile(r"field `(?P<field>[A-Za-z0-9_]+)`")
@@ -52,6 +52,12 @@ class TransactionDecoder:
             raise InvalidTransaction(f"The body is not JSON: {error}.", fix="Send one JSON object in UTF-8.") from error
         event = msgspec.structs.asdict(transaction)
         event["event_us"] = to_microseconds(event["event_time"])
+        if not _EARLIEST_US <= event["event_us"] < _LATEST_US:
+            raise InvalidTransaction(
+                f"event_time {event['event_time'].isoformat()} is not between {EARLIEST_EVENT} and {LATEST_EVENT}",
+                field="event_time",
+                fix="Send the time of the payment, RFC 3339 with an offset, such as 2026-01-31T09:30:00Z.",
+            )
         return event
 
 
@@ -66,6 +72,9 @@ def request_digest(event: dict[str, Any]) -> bytes:
     return hashlib.sha256(msgspec.json.encode(event, order="sorted")).digest()
 
 
+_EARLIEST_US, _LATEST_US = (
+    to_microseconds(datetime.fromisoformat(day).replace(tzinfo=UTC)) for day in (EARLIEST_EVENT, LATEST_EVENT)
+)
 _KINDS: dict[str, Any] = {"string": str, "int64": int, "float64": float}
 
 
@@ -73,9 +82,11 @@ def _field(column: Column) -> tuple[str, Any] | tuple[str, Any, None]:
     if column.type == "timestamp":
         kind: Any = Annotated[datetime, msgspec.Meta(tz=True)]
     else:
-        limits = {"pattern": column.pattern, "ge": column.minimum, "le": column.maximum}
+        # Not `$`: Python's also matches before a final line feed.
+        whole = column.pattern and column.pattern.removesuffix("$") + r"\Z"
+        limits = {"pattern": whole, "ge": column.minimum, "le": column.maximum}
         if column.values:
-            limits["pattern"] = f"^({'|'.join(map(re.escape, column.values))})$"
+            limits["pattern"] = rf"^({'|'.join(map(re.escape, column.values))})\Z"
         kind = Annotated[_KINDS[column.type], msgspec.Meta(**{k: v for k, v in limits.items() if v is not None})]
     return (column.name, kind) if column.required else (column.name, kind | None, None)
 

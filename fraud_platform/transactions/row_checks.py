@@ -30,6 +30,10 @@ from fraud_platform.transactions.mapping import (
 )
 from fraud_platform.transactions.source_schema import ROW_NUMBER, Source, TimeColumn
 
+EARLY, LATE = "event_time: too early", "event_time: too late"
+OUT_OF_RANGE = (EARLY, LATE)
+"""Kinds of rows whose time can be read, and is outside the days of the source."""
+
 RAW_COLUMNS = ("_file", "_row", "_event_time")
 """What landing adds to the columns of the source."""
 
@@ -87,20 +91,20 @@ class RowMapping:
         first = max(self.source.first_day.isoformat(), contract.EARLIEST_EVENT)
         written = f"'event_time: ' || strftime({value}, '%Y-%m-%d %H:%M:%S') || "
         early = literal(f" UTC is before first_day {first}")
-        problems.append(Problem("event_time: too early", f"({value}) < TIMESTAMP '{first}'", written + early))
-        problems.append(Problem("event_time: too late", f"({value}) >= {self.end}", written + literal(self._late)))
+        problems.append(Problem(EARLY, f"({value}) < TIMESTAMP '{first}'", written + early))
+        problems.append(Problem(LATE, f"({value}) >= {self.end}", written + literal(self._late)))
         return problems
 
     @property
     def end(self) -> str:
         """SQL of the instant from which on events are too late."""
         last = self.source.last_day
-        return f"TIMESTAMP '{last}' + INTERVAL 1 DAY" if last else f"TIMESTAMP '{LATEST_EVENT}'"
+        return f"TIMESTAMP '{last}' + INTERVAL 1 DAY" if last else f"TIMESTAMP '{contract.LATEST_EVENT}'"
 
     @property
     def _late(self) -> str:
         last = self.source.last_day
-        return f" UTC is after last_day {last}" if last else f" UTC is not before {LATEST_EVENT}"
+        return f" UTC is after last_day {last}" if last else f" UTC is not before {contract.LATEST_EVENT}"
 
     def dated(self, event_time: str) -> str:
         """SQL condition: the event time, given as SQL, is readable and within the days of the source."""
@@ -135,10 +139,6 @@ class RowMapping:
         """SQL of the row as read, as JSON."""
         fields = ", ".join(f"{literal(name)}: {quoted(name)}" for name in self.types if name not in RAW_COLUMNS)
         return f"CAST(to_json({{{fields}}}) AS VARCHAR)"
-
-
-LATEST_EVENT = "2100-01-01"
-"""Where a source is open-ended: an event from this day on is a parsing mistake."""
 
 
 def contract_problems(column: contract.Column, value: str) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from fraud_platform.errors import UnreadableData
 from fraud_platform.transactions.source_schema import Source
 
+S3_SCHEME = "s3://"
 SUFFIXES = {"csv": (".csv", ".csv.gz"), "parquet": (".parquet",)}
 
 
@@ -48,6 +49,11 @@ def find_files(source: Source) -> list[SourceFile]:
     Raises:
         UnreadableData: the path is missing, matches nothing, or may not be read.
     """
+    if source.path.startswith(S3_SCHEME):
+        raise UnreadableData(
+            f"{source.file}: path: {source.path} lies on S3, which the asset `raw_transactions` reads and this command "
+            "does not. Copy one file to this machine, and give it in place of the path: --data COPY or FRAUD_DATA=COPY."
+        )
     path = Path(source.path)
     if glob.has_magic(source.path) and not path.exists():
         start = next(position for position, part in enumerate(path.parts) if glob.has_magic(part))

@@ -13,7 +13,7 @@ import duckdb
 from fraud_platform.errors import SourceError
 from fraud_platform.transactions import contract
 from fraud_platform.transactions.mapping import FRACTION, Problem, as_text, literal, quoted
-from fraud_platform.transactions.reading import UNDATED_FILE
+from fraud_platform.transactions.reading import UNDATED_FILE, unreadable_share
 from fraud_platform.transactions.row_checks import RowMapping, any_of, check_columns, kinds_of, reasons_of
 from fraud_platform.transactions.source_schema import ROW_NUMBER, Source
 from fraud_platform.warehouse import day_file, day_files, replace_days, transaction
@@ -46,6 +46,8 @@ class Validated:
         undated: quarantined rows without a day, whatever the range was.
         reasons: quarantined rows per kind of reason; a row counts once for each kind that it has.
         revalidated: later days that were validated again, because an id of theirs turned up earlier.
+        unreadable_share: lines that are no rows and rows without a readable time, among the rows of the files
+            that the range is from, as far as these were landed; exact once all their days were.
     """
 
     accepted: dict[date, int]
@@ -53,6 +55,7 @@ class Validated:
     undated: int
     reasons: dict[str, int]
     revalidated: tuple[date, ...] = ()
+    unreadable_share: float = 0.0
 
     @property
     def quarantined_share(self) -> float:
@@ -85,7 +88,8 @@ def validate_transactions(
             connection.execute(f"DROP TABLE IF EXISTS {table}")
     accepted = _rows_per_day(connection, "validated_transactions", first, last)
     quarantined = _rows_per_day(connection, "quarantined_transactions", first, last)
-    return Validated(accepted, quarantined, undated, reasons, revalidated)
+    unreadable = unreadable_share(connection, folder, day_files(folder, first, last))
+    return Validated(accepted, quarantined, undated, reasons, revalidated, unreadable)
 
 
 def validated_columns(source: Source) -> dict[str, str]:

@@ -33,16 +33,19 @@ def test_the_model_learns(trained: TrainedModel, snapshot: Snapshot):
     assert roc_auc_score(test["is_fraud"], trained.predict(input_matrix(test, INPUTS))) > 0.8
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model_to_the_bit(trained: TrainedModel, snapshot: Snapshot):
     again = train(snapshot, XGBoost(), INPUTS, CATALOG, seed=1)
     assert again.model.to_onnx() == trained.model.to_onnx()
     assert again.threshold == trained.threshold
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_model(trained: TrainedModel, snapshot: Snapshot):
     assert train(snapshot, XGBoost(), INPUTS, CATALOG, seed=2).model.to_onnx() != trained.model.to_onnx()
 
 
+@pytest.mark.slow
 def test_the_test_rows_have_no_influence(training_set: pl.DataFrame, write, trained: TrainedModel):
     spoilt = training_set.with_columns(
         is_fraud=pl.when(split=pl.lit("test")).then(~pl.col("is_fraud")).otherwise("is_fraud"),
@@ -53,6 +56,7 @@ def test_the_test_rows_have_no_influence(training_set: pl.DataFrame, write, trai
     assert (again.threshold, again.reference) == (trained.threshold, trained.reference)
 
 
+@pytest.mark.slow
 def test_rounds_after_the_best_are_cut_off(trained: TrainedModel, snapshot: Snapshot):
     best = int(trained.parameters["rounds"])
     fewer = train(snapshot, XGBoost(max_rounds=best + 3, patience=1_000), INPUTS, CATALOG, seed=1)
@@ -135,6 +139,7 @@ def test_the_threshold_lies_between_two_scores():
     assert best_f1_threshold(np.array([True, False]), np.array([0.8, 0.2])) == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_validation_only_stops_the_fit():
     """The trees that are kept are those of a fit that knows no validation rows."""
     random = np.random.default_rng(0)

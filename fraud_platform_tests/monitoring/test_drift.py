@@ -117,12 +117,14 @@ def evidently_drifts(reference: pl.DataFrame, current: pl.DataFrame) -> dict[str
     return {item["config"]["column"]: item["value"] > 0.1 for item in found if "column" in item["config"]}
 
 
+@pytest.mark.slow
 def test_agrees_with_evidently_that_nothing_drifted(tmp_path: Path) -> None:
     summary = report(frame(1), frame(2), tmp_path)
     assert (summary.share_drifted, summary.drifted, summary.score_drifted) == (0.0, {}, False)
     assert not any(evidently_drifts(frame(1), frame(2)).values())
 
 
+@pytest.mark.slow
 def test_agrees_with_evidently_that_a_shifted_mean_drifted(tmp_path: Path) -> None:
     current = frame(2, velocity=pl.col("velocity") + 1)
     summary = report(frame(1), current, tmp_path)
@@ -131,6 +133,7 @@ def test_agrees_with_evidently_that_a_shifted_mean_drifted(tmp_path: Path) -> No
     assert evidently_drifts(frame(1), current) == {"amount": False, "velocity": True, "recency": False}
 
 
+@pytest.mark.slow
 def test_score_is_judged_apart_from_the_columns(tmp_path: Path) -> None:
     summary = report(frame(1), frame(2, score=pl.col("score") * 0.5), tmp_path)
     assert summary.score_drifted
@@ -139,6 +142,7 @@ def test_score_is_judged_apart_from_the_columns(tmp_path: Path) -> None:
     assert summary.share_drifted == 0
 
 
+@pytest.mark.slow
 def test_page_is_whole_and_begins_with_the_decision(tmp_path: Path) -> None:
     summary = report(frame(1), frame(2, amount=pl.col("amount") + 2), tmp_path)
     page = summary.html.read_text()
@@ -147,6 +151,7 @@ def test_page_is_whole_and_begins_with_the_decision(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["drift.html"]
 
 
+@pytest.mark.slow
 def test_sample_is_stated_and_the_decision_uses_every_row(tmp_path: Path) -> None:
     summary = report(frame(1), frame(2), tmp_path, sample_rows=300)
     assert summary.sampled_rows == (300, 300)
@@ -154,6 +159,7 @@ def test_sample_is_stated_and_the_decision_uses_every_row(tmp_path: Path) -> Non
     assert summary.psi == report(frame(1), frame(2), tmp_path, sample_rows=500).psi
 
 
+@pytest.mark.slow
 def test_order_of_the_drifted_follows_importance_where_there_is_one(tmp_path: Path) -> None:
     current = frame(2, amount=pl.col("amount") + 3, recency=pl.col("recency") + 1)
     assert report(frame(1), current, tmp_path).drifted_sorted == ("amount", "recency")
@@ -162,6 +168,7 @@ def test_order_of_the_drifted_follows_importance_where_there_is_one(tmp_path: Pa
     assert weighed.importance_drifted == pytest.approx(0.7)
 
 
+@pytest.mark.slow
 def test_constant_columns_are_drawn_without_warnings_and_have_not_drifted(tmp_path: Path) -> None:
     constant = {"amount": pl.lit(3.0), "velocity": pl.lit(0.0)}
     summary = report(frame(1, **constant), frame(2, **constant), tmp_path)
@@ -169,6 +176,7 @@ def test_constant_columns_are_drawn_without_warnings_and_have_not_drifted(tmp_pa
     assert summary.psi["amount"] == 0
 
 
+@pytest.mark.slow
 def test_all_missing_column_is_judged_but_not_drawn(tmp_path: Path) -> None:
     summary = report(frame(1), frame(2, recency=pl.lit(None, pl.Float32)), tmp_path)
     assert list(summary.drifted) == ["recency"]
@@ -176,6 +184,7 @@ def test_all_missing_column_is_judged_but_not_drawn(tmp_path: Path) -> None:
     assert "Not drawn, for want of values on a side: recency." in summary.html.read_text()
 
 
+@pytest.mark.slow
 def test_column_missing_on_both_sides_has_not_drifted(tmp_path: Path) -> None:
     absent = {name: pl.lit(None, pl.Float32) for name in [*COLUMNS, "score"]}
     summary = report(frame(1, **absent), frame(2, **absent), tmp_path)
@@ -183,6 +192,7 @@ def test_column_missing_on_both_sides_has_not_drifted(tmp_path: Path) -> None:
     assert summary.html.exists()
 
 
+@pytest.mark.slow
 def test_new_missing_values_and_infinities_have_drifted(tmp_path: Path) -> None:
     current = frame(
         2,
@@ -192,6 +202,7 @@ def test_new_missing_values_and_infinities_have_drifted(tmp_path: Path) -> None:
     assert set(report(frame(1), current, tmp_path).drifted) == {"amount", "velocity"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [0, 1, 99])
 def test_tiny_current_frame_decides_nothing(rows: int, tmp_path: Path) -> None:
     summary = report(frame(1), frame(2, rows, amount=pl.col("amount") + 5), tmp_path)
@@ -199,12 +210,14 @@ def test_tiny_current_frame_decides_nothing(rows: int, tmp_path: Path) -> None:
     assert "Nothing is decided" in summary.html.read_text()
 
 
+@pytest.mark.slow
 def test_small_frame_needs_more_than_the_noise_of_its_size(tmp_path: Path) -> None:
     summary = report(frame(1), frame(2, 120), tmp_path)
     assert summary.threshold > 0.25
     assert summary.drifted == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("current", "message"),
     [
@@ -218,6 +231,7 @@ def test_column_that_cannot_be_compared_is_named(current: pl.DataFrame, message:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_results_are_native_python(tmp_path: Path) -> None:
     summary = report(frame(1), frame(2, amount=pl.col("amount") + 2), tmp_path, importances={"amount": 1.0})
     values = [

@@ -14,6 +14,9 @@ from fraud_platform.errors import SourceError, WarehouseError
 from fraud_platform.transactions import contract
 from fraud_platform.transactions.expectations import Limits, SuiteResult, check_labels, check_transactions
 
+# Great Expectations takes seconds to import and tenths of a second for each suite.
+pytestmark = pytest.mark.slow
+
 FIRST, LAST = date(2026, 1, 8), date(2026, 1, 21)
 EVERYTHING = frozenset(contract.TRANSACTION_COLUMNS)
 DAYS = 28

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fraud_platform.errors import WarehouseError
 from fraud_platform.transactions import labels as labels_module
 from fraud_platform.transactions.labels import known_labels
 from fraud_platform_tests.transactions.conftest import Workshop
@@ -164,7 +165,7 @@ def test_failed_write_leaves_the_label_files(workshop: Workshop, monkeypatch: py
         copy(connection, select, target)
 
     monkeypatch.setattr(labels_module, "_copy", failing)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(WarehouseError, match="no space left"):
         run(workshop, DELAYED, "1,2026-03-01,a,1,0,,", "2,2026-03-02,a,1,0,,")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 

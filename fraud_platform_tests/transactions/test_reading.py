@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from fraud_platform.errors import SourceError, UnreadableData
+from fraud_platform.errors import SourceError, UnreadableData, WarehouseError
 from fraud_platform.transactions import reading
 from fraud_platform_tests.transactions.conftest import Workshop
 
@@ -89,7 +89,7 @@ def test_failed_write_leaves_the_old_files(workshop: Workshop, monkeypatch: pyte
         copy(connection, select, target)
 
     monkeypatch.setattr(reading, "_copy", failing)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(WarehouseError, match="no space left"):
         workshop.land(source)
     assert {path.name: path.read_bytes() for path in workshop.raw.iterdir()} == before
 

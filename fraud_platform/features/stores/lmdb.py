@@ -1,7 +1,8 @@
 """The embedded store: LMDB, one writer at a time across processes, readers never wait."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
@@ -38,11 +39,11 @@ class LmdbStore:
         self._meta = self._env.open_db(b"meta")
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        with self._env.begin(db=self._states) as view:
+        with _explained("read"), self._env.begin(db=self._states) as view:
             return [view.get(key) for key in keys]
 
     def decision(self, transaction_id: str) -> StoredDecision | None:
-        with self._env.begin(db=self._decisions) as view:
+        with _explained("read"), self._env.begin(db=self._decisions) as view:
             found = view.get(_decision_key(transaction_id))
         return None if found is None else StoredDecision(found[:DIGEST_BYTES], found[DIGEST_BYTES:])
 
@@ -53,43 +54,45 @@ class LmdbStore:
         before: Mapping[bytes, bytes | None],
         after: Mapping[bytes, bytes],
     ) -> Outcome:
-        try:
-            with self._env.begin(write=True) as write:
-                key = _decision_key(transaction_id)
-                if write.get(key, db=self._decisions) is not None:
-                    write.abort()
-                    return "exists"
-                if any(write.get(state_key, db=self._states) != state for state_key, state in before.items()):
-                    write.abort()
-                    return "changed"
-                for state_key, state in after.items():
-                    write.put(state_key, state, db=self._states)
-                write.put(key, stored.request_digest + stored.decision, db=self._decisions)
-        except lmdb.Error as error:
-            raise StoreError(f"Cannot write to the online store: {error}. Check the disk's free space.") from error
+        with _explained("written"), self._env.begin(write=True) as write:
+            key = _decision_key(transaction_id)
+            if write.get(key, db=self._decisions) is not None:
+                return "exists"
+            if any(write.get(state_key, db=self._states) != state for state_key, state in before.items()):
+                return "changed"
+            for state_key, state in after.items():
+                write.put(state_key, state, db=self._states)
+            write.put(key, stored.request_digest + stored.decision, db=self._decisions)
         return "committed"
 
     def rebuild(self, fingerprint: str, states: Iterable[tuple[bytes, bytes]]) -> int:
         keys = 0
-        try:
-            with self._env.begin(write=True) as write:
-                write.drop(self._states, delete=False)
-                for key, state in states:
-                    write.put(key, state, db=self._states)
-                    keys += 1
-                write.put(_FINGERPRINT, fingerprint.encode(), db=self._meta)
-        except lmdb.Error as error:
-            raise StoreError(f"Cannot rebuild the online store: {error}. Check the disk's free space.") from error
-        self._env.sync(True)
+        with _explained("rebuilt"), self._env.begin(write=True) as write:
+            write.drop(self._states, delete=False)
+            for key, state in states:
+                write.put(key, state, db=self._states)
+                keys += 1
+            write.put(_FINGERPRINT, fingerprint.encode(), db=self._meta)
+        with _explained("written to disk"):
+            self._env.sync(True)
         return keys
 
     def fingerprint(self) -> str | None:
-        with self._env.begin(db=self._meta) as view:
+        with _explained("read"), self._env.begin(db=self._meta) as view:
             found = view.get(_FINGERPRINT)
         return None if found is None else found.decode()
 
     def close(self) -> None:
         self._env.close()
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn LMDB's errors into ours."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise StoreError(f"The online store cannot be {what}: {error}. Check the disk's free space.") from error
 
 
 def _decision_key(transaction_id: str) -> bytes:

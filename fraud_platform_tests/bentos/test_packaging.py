@@ -1,0 +1,47 @@
+"""What goes into the Bento, and what the service imports."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from bentos.fraud_scoring import build
+from fraud_platform_tests.installation import ROOT
+
+FORBIDDEN = (
+    "dagster",
+    "mlflow",
+    "evidently",
+    "great_expectations",
+    "sklearn",
+    "xgboost",
+    "matplotlib",
+    "duckdb",
+    "pandas",
+)
+
+
+def test_importing_the_service_imports_nothing_that_trains_monitors_or_orchestrates(tmp_path: Path) -> None:
+    code = "import json, sys, bentos.fraud_scoring.service; print(json.dumps([n.split('.')[0] for n in sys.modules]))"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "True", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(json.loads(run.stdout.splitlines()[-1])).isdisjoint(FORBIDDEN)
+
+
+def test_only_what_serves_is_packaged(tmp_path: Path) -> None:
+    build.stage(tmp_path)
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert "bentos/fraud_scoring/service.py" in files and "fraud_platform/decisions/scorer.py" in files
+    folders = {"/".join(file.split("/")[:2]) for file in files if file.count("/") > 1}
+    assert folders == {"bentos/fraud_scoring", *(f"fraud_platform/{part}" for part in build.PARTS)}
+    assert not [file for file in files if "test" in file or file.endswith(".pyc")]
+
+
+def test_every_library_that_is_packaged_is_installed_here() -> None:
+    assert [name for name in build.LIBRARIES if not build.version(name)] == []
