@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import httpx
 
 from fraud_platform_tests.installation import ROOT, Installation
 
+HOST = "127.0.0.1"
 START_SECONDS, STOP_SECONDS, RUN_SECONDS = 120.0, 60.0, 240.0
 PROBE_SECONDS = 0.3
 REPOSITORY = {"repositoryLocationName": "fraud_platform", "repositoryName": "__repository__"}
@@ -82,7 +83,18 @@ def running_webserver(installation: Installation, log: Path) -> Iterator[Webserv
     The webserver, the daemon, the code server and the runs are one session of processes: none outlives the block.
     """
     port = _free_port()
-    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-w",
+        "workspace.yaml",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -91,8 +103,9 @@ def running_webserver(installation: Installation, log: Path) -> Iterator[Webserv
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{HOST}:{port}"
     try:
         with httpx.Client(base_url=url, timeout=60.0) as client:
             server = Webserver(url, process, client, log)
@@ -100,6 +113,11 @@ def running_webserver(installation: Installation, log: Path) -> Iterator[Webserv
             yield server
     finally:
         _stop(process)
+
+
+def _heed_interrupts() -> None:
+    """A shell starts its background jobs with SIGINT ignored, which a test run hands down to `dagster dev`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _loaded(server: Webserver) -> bool | None:
@@ -118,18 +136,14 @@ def _loaded(server: Webserver) -> bool | None:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-        try:
+        with suppress(subprocess.TimeoutExpired):  # the whole session is ended below
             process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass  # the whole session is ended below
-    try:
+    with suppress(ProcessLookupError):  # everything has stopped by itself
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # everything has stopped by itself
     process.wait()
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         return probe.getsockname()[1]
