@@ -50,7 +50,7 @@ test: venv ## every test
 	$(BIN)/python -m pytest
 
 test-fast: venv ## the unit tests, in about a minute
-	$(BIN)/python -m pytest -n 2 -m "not slow and not handbook and not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not handbook and not browser"
 
 check: venv ## lint, format, types
 	$(BIN)/ruff check .

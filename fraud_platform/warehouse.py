@@ -10,6 +10,8 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import polars as pl
+import pyarrow.parquet as pq
 
 from fraud_platform.errors import WarehouseError
 
@@ -32,7 +34,7 @@ def connect(database: Path, read_only: bool = False) -> Iterator[duckdb.DuckDBPy
     try:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
-    except (duckdb.IOException, duckdb.FatalException) as error:
+    except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
         raise WarehouseError(
             f"Reading or writing for {database} failed: {error}. Free space, or mend what the message names, "
             "and run again; what was committed before is kept."
@@ -110,6 +112,17 @@ def last_day(connection: duckdb.DuckDBPyConnection, table: str) -> date:
     return day
 
 
+def rows_in_table(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    """All rows of a table, whatever their day."""
+    ((rows,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+    return int(rows)
+
+
+def rows_in_folder(folder: Path) -> int:
+    """All rows of the day files of a folder, from what the files say of themselves."""
+    return sum(pq.read_metadata(path).num_rows for path in folder.glob("????-??-??.parquet"))
+
+
 def day_file(folder: Path, day: date) -> Path:
     """Where the rows of one day lie: `<folder>/2018-04-01.parquet`."""
     return folder / f"{day.isoformat()}.parquet"
@@ -121,7 +134,7 @@ def day_files(folder: Path, first: date, last: date) -> list[Path]:
     return sorted(path for path in folder.glob("????-??-??.parquet") if low <= path.name <= high)
 
 
-def write_files(writers: Iterable[tuple[Path, Callable[[Path], None]]]) -> None:
+def write_files(writers: Iterable[tuple[Path, Callable[[Path], object]]]) -> None:
     """Write several files so that each appears complete and none appears before all were written.
 
     Each writer is given a temporary path beside its target, and is called as soon as it is drawn. A
@@ -144,11 +157,11 @@ def write_files(writers: Iterable[tuple[Path, Callable[[Path], None]]]) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _write_partial(partial: Path, write: Callable[[Path], None]) -> None:
+def _write_partial(partial: Path, write: Callable[[Path], object]) -> None:
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.IOException, pl.exceptions.ComputeError) as error:
         raise WarehouseError(
             f"Cannot write {partial}: {error}. Free space, or correct the permissions, and run again; "
             "the files of earlier runs are as they were."

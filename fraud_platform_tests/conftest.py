@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from fraud_platform_tests.components import pytest_collection_modifyitems, pytest_terminal_summary
 from fraud_platform_tests.installation import SMALL_SOURCE, Installation
+
+__all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
 
 # Compilation and a busy machine make single examples slow; the number of examples bounds the time.
 settings.register_profile("platform", deadline=None)

@@ -28,6 +28,11 @@ def day_range(context: dg.AssetExecutionContext) -> tuple[date, date]:
     return window.start.date(), window.end.date() - timedelta(days=1)
 
 
+def row_counts(total: int, in_run: dict[date, int]) -> dict[str, int]:
+    """The row count that the Dagster UI shows for the whole table, and the rows of the days of this run."""
+    return {"dagster/row_count": total, "rows_of_this_run": sum(in_run.values())}
+
+
 def add_rows_per_day(context: dg.AssetExecutionContext, asset: str, rows: dict[date, int]) -> None:
     """Show each partition's own row count in the Dagster UI, also where many ran as one."""
     for key in context.partition_keys:

@@ -5,13 +5,13 @@ from typing import Any
 
 import dagster as dg
 
-from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range
+from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range, row_counts
 from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS, markdown_table, plain_schema
 from fraud_platform.features.catalog import Catalog
 from fraud_platform.features.table import materialize_features
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source
-from fraud_platform.warehouse import connect
+from fraud_platform.warehouse import connect, rows_in_folder
 
 KEYS = {
     "transaction_id": ("string", "the transaction"),
@@ -61,7 +61,7 @@ def feature_columns(catalog: Catalog) -> dict[str, tuple[str, str]]:
 
 def _metadata(catalog: Catalog, settings: Settings, rows: dict[date, int]) -> dict[str, Any]:
     return {
-        "dagster/row_count": sum(rows.values()),
+        **row_counts(rows_in_folder(settings.features), rows),
         "dagster/column_schema": plain_schema(KEYS | feature_columns(catalog), "features"),
         "features": len(catalog.features),
         "catalog_fingerprint": catalog.fingerprint,

@@ -2,13 +2,14 @@
 
 import dagster as dg
 
-from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range
+from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range, row_counts
 from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS
 from fraud_platform.defs.s3 import S3, local_copy
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.labels import land_labels
 from fraud_platform.transactions.reading import land
 from fraud_platform.transactions.sources import Source
+from fraud_platform.warehouse import rows_in_folder
 
 
 def definitions(source: Source) -> dg.Definitions:
@@ -44,7 +45,7 @@ def _raw_transactions(source: Source) -> dg.AssetsDefinition:
         add_rows_per_day(context, "raw_transactions", landed.rows)
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": sum(landed.rows.values()),
+                **row_counts(rows_in_folder(settings.raw_transactions), landed.rows),
                 "undated_rows": landed.undated,
                 "files_read": len(landed.files),
                 "source": dg.MetadataValue.path(source.file),
@@ -73,7 +74,10 @@ def _raw_labels(source: Source) -> dg.AssetsDefinition:
         rows = land_labels(source, settings.raw_transactions, settings.raw_labels, first, last)
         add_rows_per_day(context, "raw_labels", rows)
         return dg.MaterializeResult(
-            metadata={"dagster/row_count": sum(rows.values()), "folder": dg.MetadataValue.path(settings.raw_labels)}
+            metadata={
+                **row_counts(rows_in_folder(settings.raw_labels), rows),
+                "folder": dg.MetadataValue.path(settings.raw_labels),
+            }
         )
 
     return raw_labels

@@ -71,7 +71,9 @@ def _wanted(source: Source, prefix: str, entry: dict[str, Any]) -> bool:
     """What a local folder would give: files of the format, without those that start with '.' or '_'."""
     parts = _below(prefix, entry["Key"]).parts
     hidden = any(part.startswith((".", "_")) for part in parts)
-    return entry["Key"] == prefix or (entry["Key"].endswith(SUFFIXES[source.format]) and not hidden)
+    key = entry["Key"]
+    whole = key == prefix and not key.endswith("/")
+    return whole or (key.endswith(SUFFIXES[source.format]) and not hidden)
 
 
 def _below(prefix: str, key: str) -> Path:

@@ -6,13 +6,13 @@ import dagster as dg
 import polars as pl
 
 from fraud_platform.decisions.batch import score_features
-from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range
+from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range, row_counts
 from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS, plain_schema, rounded
 from fraud_platform.defs.training import latest_model
 from fraud_platform.features.table import read_features
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source
-from fraud_platform.warehouse import connect, day_file, replace_days, transaction, write_files
+from fraud_platform.warehouse import connect, day_file, replace_days, rows_in_table, transaction, write_files
 
 COLUMNS = {
     "transaction_id": ("string", "the scored transaction"),
@@ -55,19 +55,20 @@ def _batch_scores(source: Source) -> dg.AssetsDefinition:
         features = read_features(settings.features, first, last)
         scores = score_features(features, artefact, str(version.version))
         parts = scores.partition_by("day", maintain_order=True, as_dict=True)
+        rows = {day: part.height for (day,), part in parts.items()}
         with connect(settings.database) as connection, transaction(connection):
             connection.register("scores", scores)
             replace_days(connection, "batch_scores", "SELECT * FROM scores", first, last)
             write_files([(day_file(settings.scores, day), part.write_parquet) for (day,), part in parts.items()])
-        add_rows_per_day(context, "batch_scores", {day: part.height for (day,), part in parts.items()})
-        return dg.MaterializeResult(metadata=_metadata(scores, version.version, settings))
+            counts = row_counts(rows_in_table(connection, "batch_scores"), rows)
+        add_rows_per_day(context, "batch_scores", rows)
+        return dg.MaterializeResult(metadata=counts | _metadata(scores, version.version, settings))
 
     return batch_scores
 
 
 def _metadata(scores: pl.DataFrame, version: int, settings: Settings) -> dict[str, Any]:
     return {
-        "dagster/row_count": scores.height,
         "model_version": version,
         "alert_rate": rounded(float(scores["is_fraud"].sum()) / max(scores.height, 1)),
         "mean_fraud_probability": rounded(float(scores["fraud_probability"].sum()) / max(scores.height, 1)),

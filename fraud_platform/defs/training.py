@@ -88,7 +88,7 @@ def fraud_model(
     """
     snapshot = read_snapshot(settings.training_sets, _latest_metadata(context, training_set.key, "content_hash"))
     tags = {
-        "dagster_run_id": context.run_id,
+        "dagster_run_id": context.run.run_id,
         "snapshot_hash": snapshot.hash,
         "catalog_fingerprint": catalog.fingerprint,
         "source": source.name,

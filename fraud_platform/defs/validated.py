@@ -1,12 +1,11 @@
 """Validation: good rows in DuckDB, bad rows in quarantine, and the checks that stop what is downstream."""
 
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
 import dagster as dg
 
-from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range
+from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range, row_counts
 from fraud_platform.defs.presentation import (
     DAILY_FRESHNESS,
     OWNERS,
@@ -23,7 +22,7 @@ from fraud_platform.transactions.expectations import SuiteResult, check_labels, 
 from fraud_platform.transactions.labels import validate_labels
 from fraud_platform.transactions.sources import Source
 from fraud_platform.transactions.validation import Validated, validate_transactions
-from fraud_platform.warehouse import connect
+from fraud_platform.warehouse import connect, rows_in_table
 
 GROUP = "validated"
 TRANSACTIONS, QUARANTINED, LABELS = "validated_transactions", "quarantined_transactions", "validated_labels"
@@ -108,10 +107,12 @@ def _validated_transactions(source: Source) -> dg.AssetsDefinition:
             found = validate_transactions(connection, source, settings.raw_transactions, first, last)
             docs = settings.reports / "data_docs" / TRANSACTIONS
             suite = check_transactions(connection, first, last, source.present, docs_folder=docs)
+            accepted = row_counts(rows_in_table(connection, TRANSACTIONS), found.accepted)
+            quarantined = row_counts(rows_in_table(connection, QUARANTINED), found.quarantined)
         add_rows_per_day(context, TRANSACTIONS, found.accepted)
         add_rows_per_day(context, QUARANTINED, found.quarantined)
-        yield dg.MaterializeResult(asset_key=TRANSACTIONS, metadata=_suite_metadata(found.accepted, suite))
-        yield dg.MaterializeResult(asset_key=QUARANTINED, metadata=_quarantine_metadata(found))
+        yield dg.MaterializeResult(asset_key=TRANSACTIONS, metadata=accepted | _docs(suite))
+        yield dg.MaterializeResult(asset_key=QUARANTINED, metadata=quarantined | _quarantine_metadata(found))
         yield from _check_results(TRANSACTIONS, suite)
         yield _quarantined_share(found, settings.quarantine_share_limit)
 
@@ -151,9 +152,10 @@ def _validated_labels(source: Source) -> dg.AssetsDefinition:
             suite = check_labels(
                 connection, first, last, delay_days, docs_folder=settings.reports / "data_docs" / LABELS
             )
+            accepted = row_counts(rows_in_table(connection, LABELS), found.accepted)
         add_rows_per_day(context, LABELS, found.accepted)
         quarantined = {"quarantined_labels": sum(found.quarantined.values())}
-        yield dg.MaterializeResult(asset_key=LABELS, metadata=_suite_metadata(found.accepted, suite) | quarantined)
+        yield dg.MaterializeResult(asset_key=LABELS, metadata=accepted | quarantined | _docs(suite))
         yield from _check_results(LABELS, suite)
 
     return validate_labels_step
@@ -167,16 +169,12 @@ def _attributes(source: Source) -> Described:
     }
 
 
-def _suite_metadata(accepted: dict[date, int], suite: SuiteResult) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"dagster/row_count": sum(accepted.values())}
-    if suite.docs is not None:
-        metadata["data_docs"] = page(suite.docs)
-    return metadata
+def _docs(suite: SuiteResult) -> dict[str, Any]:
+    return {} if suite.docs is None else {"data_docs": page(suite.docs)}
 
 
 def _quarantine_metadata(found: Validated) -> dict[str, Any]:
     return {
-        "dagster/row_count": sum(found.quarantined.values()) + found.undated,
         "undated": found.undated,
         "quarantined_share": rounded(found.quarantined_share),
         "reasons": markdown_table(["reason", "rows"], sorted(found.reasons.items(), key=_by_count)),

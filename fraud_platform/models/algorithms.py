@@ -70,7 +70,7 @@ class XGBoost:
     """Gradient-boosted trees, stopped when the average precision of the validation rows no longer rises.
 
     `base_score` and `max_bin` differ from the library's defaults because those cost a quarter of
-    the average precision on the handbook data: a fitted intercept under so rare a class, and bins
+    the average precision on the published benchmark: a fitted intercept under so rare a class, and bins
     too coarse for the tail of the amounts where the fraud is.
     """
 

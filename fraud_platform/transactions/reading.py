@@ -103,7 +103,7 @@ def _scratch_database(scratch: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(lock)
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.IOException, duckdb.TransactionException) as error:
         raise WarehouseError(
             f"Cannot land raw data by way of {folder}: {error}. Free space, or correct the permissions, and run "
             "again; the files of earlier runs are as they were."

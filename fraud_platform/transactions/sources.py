@@ -163,10 +163,10 @@ def _meaning(key: str) -> str:
     meanings = {
         "format": "one of csv, parquet, simulator",
         "first_day": "the UTC day of the first event, such as 2018-04-01",
-        "event_time": "for example {column: TX_DATETIME, format: iso, zone: UTC}",
-        "amount": "for example {column: TX_AMOUNT, unit: major, decimals: 2}",
+        "event_time": "for example {column: booked_at, format: iso, zone: UTC}",
+        "amount": "for example {column: amount, unit: major, decimals: 2}",
         "columns": "for example {transaction_id: ID, customer_id: ACCOUNT}",
-        "labels.is_fraud": "for example {column: TX_FRAUD, fraud_values: ['1']}",
+        "labels.is_fraud": "for example {column: fraud, fraud_values: ['1']}",
     }
     return (
         meanings.get(key, "it names a column of the source" if key.endswith("column") else "see the other sources")

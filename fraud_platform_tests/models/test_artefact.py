@@ -18,6 +18,9 @@ from fraud_platform.models.evaluation import evaluate_split
 from fraud_platform.models.training import TrainedModel, input_matrix
 from fraud_platform_tests.models.conftest import CATALOG, INPUTS
 
+# A real model is trained, converted and saved first, which takes longer than all of these tests.
+pytestmark = pytest.mark.slow
+
 FILES = ["SHA256SUMS", "model.json", "model.onnx", "model.ubj"]
 
 

@@ -151,6 +151,7 @@ def test_rows_are_sorted_by_time_and_id_in_any_order_of_events():
 REPORT = st.tuples(st.integers(0, 7), st.booleans(), st.integers(-1, 12 * 24), st.sampled_from([None, "a", "b"]))
 
 
+@pytest.mark.slow
 @given(st.lists(REPORT, max_size=25), st.randoms())
 def test_labels_agree_with_a_naive_loop_in_any_order_of_reports(drawn, random):
     events = events_on(*[START + timedelta(days=number) for number in range(8)])

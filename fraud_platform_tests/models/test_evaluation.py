@@ -203,6 +203,7 @@ def test_fewer_cards_than_k_are_all_reviewed():
     assert card_precision([(0, "a", 0.9, True), (0, "b", 0.1, False)], 100) == [0.5]
 
 
+@pytest.mark.slow
 def test_evaluate_split_scores_the_rows_of_that_split(trained: TrainedModel, snapshot: Snapshot):
     found = evaluate_split(snapshot, trained, "test", k=5)
     assert (found.rows, found.frauds) == (snapshot.splits["test"].rows, snapshot.splits["test"].frauds)

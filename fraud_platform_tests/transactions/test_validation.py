@@ -184,6 +184,7 @@ def test_id_of_an_earlier_day_is_a_duplicate(workshop: Workshop) -> None:
     assert workshop.quarantined() == {2: ["transaction_id: x is a duplicate; the first is of 2026-03-01 09:00:00"]}
 
 
+@pytest.mark.slow
 def test_order_in_which_days_are_validated_does_not_matter(workshop: Workshop) -> None:
     workshop.csv("x,2026-03-01 09:00:00,a,1.00", "x,2026-03-02 10:00:00,a,1.00", "x,2026-03-03 10:00:00,a,1.00")
     source = workshop.source()
@@ -299,6 +300,7 @@ def test_source_columns_may_be_named_like_anything(workshop: Workshop) -> None:
         max_size=12,
     )
 )
+@pytest.mark.slow
 def test_accepted_rows_are_those_that_a_naive_pass_accepts(
     workshops: Callable[[str], Workshop], rows: list[tuple[str, str, str, str]]
 ) -> None:

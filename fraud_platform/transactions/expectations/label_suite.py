@@ -155,7 +155,7 @@ class _Suite:
             )
         else:
             summary = f"{found.frauds:,} of {found.events:,} matured events ({found.rate:.2%}) are frauds"
-        return build_check("fraud_rate", outcomes, observed, summary)
+        return build_check("fraud_rate", outcomes, observed, summary, measured=self._judged_rate is not None)
 
     @property
     def _judged_rate(self) -> float | None:

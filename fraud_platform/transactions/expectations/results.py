@@ -117,14 +117,20 @@ def build_check(
     observed: Mapping[str, Observed],
     summary: str,
     severity: Severity = "error",
+    measured: bool = False,
 ) -> Check:
-    """Gather the outcomes of one check; `summary` is its message where all of them passed."""
+    """Gather the outcomes of one check; `summary` is its message where all of them passed.
+
+    Args:
+        measured: the summary gives figures, true also where a check failed: its message begins with them.
+    """
     mine = [outcome for outcome in outcomes if outcome.expectation.check == name]
     failed = [outcome for outcome in mine if not outcome.passed]
     counts: dict[str, Observed] = {
         outcome.expectation.key: outcome.unexpected for outcome in mine if outcome.unexpected
     }
-    message = "; ".join(_failure(outcome) for outcome in failed) if failed else summary
+    failures = "; ".join(_failure(outcome) for outcome in failed)
+    message = summary if not failed else f"{summary}: {failures}" if measured else failures
     return Check(
         name, not failed, severity, {"expectations": len(mine), "failed": len(failed), **counts, **observed}, message
     )

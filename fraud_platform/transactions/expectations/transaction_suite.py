@@ -191,6 +191,7 @@ class _Suite:
             outcomes,
             {"outliers": found.count, "share": found.share, "highest_limit_cents": found.limit},
             f"{found.count:,} of {rows} ({found.share:.2%}) have an amount beyond the usual",
+            measured="amount_cents" in self.types,
         )
         yield self._volume(outcomes)
 
@@ -203,7 +204,7 @@ class _Suite:
             summary = (
                 f"{len(shares)} days have {min(shares):.2f} to {max(shares):.2f} times the rows of the days before them"
             )
-        return build_check("volume", outcomes, observed, summary, severity="warn")
+        return build_check("volume", outcomes, observed, summary, severity="warn", measured=True)
 
     @property
     def _range(self) -> str:
