@@ -4,7 +4,7 @@ A writer either replaces all the days it was asked to replace or changes nothing
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -132,6 +132,13 @@ def day_files(folder: Path, first: date, last: date) -> list[Path]:
     """The files that exist for the days in [first, last], in order of day."""
     low, high = day_file(folder, first).name, day_file(folder, last).name
     return sorted(path for path in folder.glob("????-??-??.parquet") if low <= path.name <= high)
+
+
+def remove_other_days(folder: Path, first: date, last: date, kept: Container[date]) -> None:
+    """Remove the files of the days in [first, last] that have no rows any more."""
+    for path in day_files(folder, first, last):
+        if date.fromisoformat(path.stem) not in kept:
+            path.unlink()
 
 
 def write_files(writers: Iterable[tuple[Path, Callable[[Path], object]]]) -> None:

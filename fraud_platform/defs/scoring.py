@@ -12,7 +12,15 @@ from fraud_platform.defs.training import latest_model
 from fraud_platform.features.table import read_features
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source
-from fraud_platform.warehouse import connect, day_file, replace_days, rows_in_table, transaction, write_files
+from fraud_platform.warehouse import (
+    connect,
+    day_file,
+    remove_other_days,
+    replace_days,
+    rows_in_table,
+    transaction,
+    write_files,
+)
 
 COLUMNS = {
     "transaction_id": ("string", "the scored transaction"),
@@ -60,6 +68,7 @@ def _batch_scores(source: Source) -> dg.AssetsDefinition:
             connection.register("scores", scores)
             replace_days(connection, "batch_scores", "SELECT * FROM scores", first, last)
             write_files([(day_file(settings.scores, day), part.write_parquet) for (day,), part in parts.items()])
+            remove_other_days(settings.scores, first, last, rows)
             counts = row_counts(rows_in_table(connection, "batch_scores"), rows)
         add_rows_per_day(context, "batch_scores", rows)
         return dg.MaterializeResult(metadata=counts | _metadata(scores, version.version, settings))

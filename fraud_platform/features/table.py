@@ -11,7 +11,7 @@ from fraud_platform.errors import WarehouseError
 from fraud_platform.features.batch import compute_features
 from fraud_platform.features.catalog import Catalog
 from fraud_platform.features.events import IDENTITY, read_events
-from fraud_platform.warehouse import day_file, day_files, last_day, write_files
+from fraud_platform.warehouse import day_file, day_files, last_day, remove_other_days, write_files
 
 CHUNK_ROWS = 4_000_000
 """Rows whose features are computed together; the look-back comes on top. About 1 GB with 60 features."""
@@ -34,9 +34,7 @@ def materialize_features(
     last_day(connection, "validated_transactions")  # raises where there are none
     counts = _rows_per_day(connection, first, last)
     write_files(_writers(connection, catalog, folder, counts))
-    for path in day_files(folder, first, last):
-        if date.fromisoformat(path.stem) not in counts:
-            path.unlink()
+    remove_other_days(folder, first, last, counts)
     if day_files(folder, date.min, date.max):
         _create_view(connection, folder)
     return counts

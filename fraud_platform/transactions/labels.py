@@ -23,7 +23,7 @@ from fraud_platform.transactions.row_checks import (
 )
 from fraud_platform.transactions.source_schema import ROW_NUMBER, Labels, Source
 from fraud_platform.transactions.validation import QUARANTINE, create_table, empty_select, identifier, raw_relation
-from fraud_platform.warehouse import day_file, day_files, replace_days, transaction, write_files
+from fraud_platform.warehouse import day_file, day_files, remove_other_days, replace_days, transaction, write_files
 
 LABEL_COLUMNS: dict[str, str] = {"day": "DATE"} | {
     column.name: contract.DUCKDB_TYPES[column.type] for column in contract.LABEL
@@ -68,9 +68,7 @@ def land_labels(source: Source, raw_transactions: Path, folder: Path, first: dat
         write_files(writers)
     finally:
         connection.close()
-    for path in day_files(folder, first, last):
-        if date.fromisoformat(path.stem) not in rows:
-            path.unlink()
+    remove_other_days(folder, first, last, rows)
     return rows
 
 

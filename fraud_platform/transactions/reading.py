@@ -22,7 +22,7 @@ from fraud_platform.transactions.row_checks import OUT_OF_RANGE
 from fraud_platform.transactions.source_files import Known, SourceFile, find_files, read_manifest, write_manifest
 from fraud_platform.transactions.source_schema import ROW_NUMBER, Source
 from fraud_platform.transactions.staging import UNDATED, Staged, stage_csv, stage_parquet
-from fraud_platform.warehouse import day_file, day_files, write_files
+from fraud_platform.warehouse import day_file, day_files, remove_other_days, write_files
 
 MEMORY_LIMIT = "2GB"
 """What DuckDB may hold in memory while landing; the rest waits in the scratch folder."""
@@ -75,9 +75,7 @@ def land(source: Source, folder: Path, first: date, last: date, scratch: Path) -
         rows, undated, names = _land_simulated(source, folder, first, last), 0, ("simulator",)
     else:
         rows, undated, names = _land_files(source, folder, (first, last), scratch)
-    for path in day_files(folder, first, last):
-        if date.fromisoformat(path.stem) not in rows:
-            path.unlink()
+    remove_other_days(folder, first, last, rows)
     return Landed(rows, undated, names, time.perf_counter() - started)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 import polars as pl
 import pytest
 import yaml
@@ -88,7 +87,7 @@ def maker(base: Path, opened: ExitStack) -> MakePlatform:
         file.write_text(text, encoding="utf-8")
         given = {"warehouse": folder / "warehouse", **settings}
         instance = opened.enter_context(dg.DagsterInstance.ephemeral())
-        return Platform(Settings(_env_file=None, source=file, **given), instance)
+        return Platform(Settings(_env_file=None, source=file, **given), instance)  # type: ignore[call-arg]
 
     return make
 
@@ -164,9 +163,3 @@ def error_of(result: dg.ExecuteInProcessResult, step: str) -> str:
         parts.append(error.message)
         error = error.cause
     return "\n".join(parts)
-
-
-def count(database: Path, table: str) -> int:
-    with duckdb.connect(str(database), read_only=True) as connection:
-        ((rows,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
-    return int(rows)

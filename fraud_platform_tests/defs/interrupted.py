@@ -90,7 +90,7 @@ def main(source: str, warehouse: str, assets: str, first: str, last: str, *call:
 
     if call:
         stop_at(call[0], int(call[1]))
-    settings = Settings(_env_file=None, source=Path(source), warehouse=Path(warehouse))
+    settings = Settings(_env_file=None, source=Path(source), warehouse=Path(warehouse))  # type: ignore[call-arg]
     with dg.DagsterInstance.ephemeral() as instance:
         Platform(settings, instance).run(tuple(assets.split(",")), date.fromisoformat(first), date.fromisoformat(last))
 
