@@ -1,6 +1,6 @@
 """Labels: what was reported about fraud, and when it became known.
 
-A label counts from its `reported_at` on, never before: whoever reads labels goes through `known_labels`.
+A label counts from its `reported_at` on, never before: who reads labels says as of which moment.
 """
 
 from collections.abc import Callable
@@ -181,22 +181,3 @@ def _verdict(labels: Labels, types: dict[str, str]) -> tuple[str, list[Problem]]
             f"'is_fraud: ' || {shown(text)} || {literal(expected)}",
         ),
     ]
-
-
-def known_labels(as_of_us: int) -> str:
-    """SQL of what was known at an instant: for each transaction its latest label reported strictly before it.
-
-    A correction wins over what was reported earlier. Of labels reported at the same instant fraud wins,
-    then the source that comes first in `contract.LABEL_SOURCES`, then the fraud type by name.
-
-    Args:
-        as_of_us: microseconds since 1970, UTC.
-
-    Returns:
-        A SELECT over validated_labels with transaction_id, is_fraud, reported_us, fraud_type.
-    """
-    sources = ", ".join(map(literal, contract.LABEL_SOURCES))
-    return f"""SELECT transaction_id, is_fraud, epoch_us(reported_at) AS reported_us, fraud_type
-        FROM validated_labels WHERE reported_at < make_timestamp({int(as_of_us)})
-        QUALIFY row_number() OVER (PARTITION BY transaction_id
-            ORDER BY reported_at DESC, is_fraud DESC, list_position([{sources}], source), fraud_type NULLS LAST) = 1"""

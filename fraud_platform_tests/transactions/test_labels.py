@@ -1,17 +1,14 @@
 """Labels: what was reported, when it became known, and nothing before that."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from fraud_platform.errors import WarehouseError
 from fraud_platform.transactions import labels as labels_module
-from fraud_platform.transactions.labels import known_labels
 from fraud_platform_tests.transactions.conftest import Workshop
 
 HEADER = "id,when,who,amount,fraud,kind,reported"
@@ -24,19 +21,11 @@ REPORTED = {
 DELAYED = {"is_fraud": {"column": "fraud"}, "delay_days": 7}
 
 
-def us(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000
-
-
 def run(workshop: Workshop, labels: dict[str, Any], *lines: str) -> labels_module.ValidatedLabels:
     workshop.csv(*lines, header=HEADER)
     source = workshop.source(labels=labels)
     workshop.land(source)
     return workshop.labels(source)
-
-
-def known(workshop: Workshop, as_of: str) -> dict[str, bool]:
-    return {row[0]: row[1] for row in workshop.rows(known_labels(us(as_of)))}
 
 
 def reasons(workshop: Workshop) -> dict[int, list[str]]:
@@ -62,12 +51,6 @@ def test_without_report_times_only_frauds_are_rows_after_the_delay(workshop: Wor
     assert workshop.rows("SELECT transaction_id, is_fraud, reported_at, source FROM validated_labels") == [
         ("1", True, datetime(2026, 3, 8, 10), "chargeback")
     ]
-
-
-def test_label_is_unknown_until_after_its_report(workshop: Workshop) -> None:
-    run(workshop, REPORTED, "1,2026-03-01 10:00:00,a,1,1,,2026-03-04 08:00:00")
-    assert known(workshop, "2026-03-04 08:00:00") == {}
-    assert known(workshop, "2026-03-04 08:00:01") == {"1": True}
 
 
 def test_bad_labels_are_quarantined_with_every_reason(workshop: Workshop) -> None:
@@ -142,7 +125,7 @@ def test_source_without_labels_has_empty_tables(workshop: Workshop) -> None:
     source = workshop.source()
     workshop.land(source)
     assert workshop.labels(source).accepted == {}
-    assert known(workshop, "2026-04-01 00:00:00") == {}
+    assert workshop.rows("SELECT * FROM validated_labels") == []
 
 
 def test_row_numbers_as_ids_reach_the_labels(workshop: Workshop) -> None:
@@ -168,44 +151,3 @@ def test_failed_write_leaves_the_label_files(workshop: Workshop, monkeypatch: py
     with pytest.raises(WarehouseError, match="no space left"):
         run(workshop, DELAYED, "1,2026-03-01,a,1,0,,", "2,2026-03-02,a,1,0,,")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-LABELS = st.lists(
-    st.tuples(
-        st.sampled_from(["a", "b"]),
-        st.booleans(),
-        st.integers(0, 4),
-        st.sampled_from(["analyst", "chargeback"]),
-        st.sampled_from(["x", "y"]),
-    ),
-    max_size=12,
-)
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=LABELS, as_of=st.integers(0, 5), order=st.randoms(use_true_random=False))
-def test_latest_label_before_the_instant_wins_whatever_the_order_of_rows(
-    workshop: Workshop, rows: list[tuple[Any, ...]], as_of: int, order: Any
-) -> None:
-    start = datetime(2026, 3, 1)
-    shuffled = list(rows)
-    order.shuffle(shuffled)
-    workshop.rows(
-        "CREATE OR REPLACE TABLE validated_labels (day DATE, transaction_id VARCHAR, is_fraud "
-        "BOOLEAN, reported_at TIMESTAMP, source VARCHAR, fraud_type VARCHAR)"
-    )
-    for identifier, fraud, minute, source, kind in shuffled:
-        workshop.connection.execute(
-            "INSERT INTO validated_labels VALUES (?, ?, ?, ?, ?, ?)",
-            [start.date(), identifier, fraud, start + timedelta(minutes=minute), source, kind],
-        )
-    expected = {}
-    for identifier in {row[0] for row in rows}:
-        before = [row for row in rows if row[0] == identifier and row[2] < as_of]
-        if before:
-            # The latest; then fraud; then chargeback before analyst; then the first kind by name.
-            best = min(before, key=lambda row: (-row[2], not row[1], row[3] != "chargeback", row[4]))
-            expected[identifier] = (best[1], us("2026-03-01") + best[2] * 60_000_000, best[4])
-    found = workshop.rows(known_labels(us("2026-03-01") + as_of * 60_000_000))
-    assert {row[0]: row[1:] for row in found} == expected
-    assert len(found) == len(expected)
