@@ -49,8 +49,8 @@ mlflow: venv ## the MLflow UI, http://127.0.0.1:5000
 test: venv ## every test
 	$(BIN)/python -m pytest
 
-test-fast: venv ## the unit tests, in about a minute
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not handbook and not browser"
+test-fast: venv ## the unit tests, a minute and a half on two cores
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not handbook and not browser"
 
 check: venv ## lint, format, types
 	$(BIN)/ruff check .

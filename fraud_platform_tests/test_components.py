@@ -5,7 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from fraud_platform_tests.components import ROOT
+
+# Each test runs pytest in a process of its own.
+pytestmark = pytest.mark.slow
 
 CONFTEST = """
 from pathlib import Path
