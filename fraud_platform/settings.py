@@ -43,7 +43,6 @@ class Settings(BaseSettings):
     drift_sample_rows: PositiveInt = Field(50_000, description="rows sampled from each side of the drift report")
 
     s3_endpoint_url: str | None = Field(None, description="an S3-compatible server; default: AWS")
-    service_url: str = Field("http://127.0.0.1:3000", description="where the scoring service answers")
 
     @property
     def home(self) -> Path:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from fraud_platform.features.catalog import Catalog
 from fraud_platform.features.expressions import Rolling
 
 
@@ -38,7 +37,3 @@ def _aggregate(operation: str, seen: list[tuple[int, int]]) -> int | None:
         return max(v for _, v in seen)
     latest = max(t for t, _ in seen)
     return max(v for t, v in seen if t == latest)
-
-
-def look_back(catalog: Catalog) -> int:
-    return max(r.span_us + catalog.delay_us(r) + r.step_us for group in catalog.rollings.values() for r in group)
