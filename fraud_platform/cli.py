@@ -5,11 +5,16 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fraud_platform.errors import FraudPlatformError
 from fraud_platform.settings import load_settings
+
+if TYPE_CHECKING:
+    from fraud_platform.features.sql import Dialect
+    from fraud_platform.monitoring.parity import Engine
 
 
 class _Commands(click.Group):
@@ -74,7 +79,7 @@ def source_draft(file: Path) -> None:
 @click.option("--data", help="file, folder or glob, in place of the path in FILE")
 def source_check(file: Path, data: str | None) -> None:
     """Say what is wrong with a source, all of it at once, or what was understood."""
-    from fraud_platform.features.catalog import catalog_of
+    from fraud_platform.features.selection import catalog_of
     from fraud_platform.transactions.check import check_source
     from fraud_platform.transactions.sources import load_source
 
@@ -94,17 +99,66 @@ def features() -> None:
 
 @features.command("list")
 def features_list() -> None:
-    """Name and meaning of every feature of the source, and what dropped out."""
-    from fraud_platform.features.catalog import catalog_of
+    """Every feature of the source as a table, and what dropped out."""
+    from fraud_platform.features.listing import describe, table
+    from fraud_platform.features.selection import catalog_of
     from fraud_platform.transactions.sources import load_source
 
     settings = load_settings()
     catalog = catalog_of(load_source(settings.source, settings.data))
-    width = max(map(len, [*catalog.names, *catalog.dropped]))
-    for feature in catalog.features:
-        click.echo(f"{feature.name:{width}}  {feature.meaning}")
+    for line in table(describe(catalog)):
+        click.echo(line)
     for name, columns in catalog.dropped.items():
-        click.echo(f"{name:{width}}  (dropped: the source lacks {', '.join(columns)})")
+        click.echo(f"dropped: {name} (the source lacks {', '.join(columns)})")
+
+
+@features.command("sql")
+@click.option("--dialect", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True)
+def features_sql(dialect: "Dialect") -> None:
+    """One SQL statement that computes every feature from the tables validated_transactions and validated_labels."""
+    from fraud_platform.features.selection import catalog_of
+    from fraud_platform.features.sql import warehouse_features_sql
+    from fraud_platform.transactions.sources import load_source
+
+    settings = load_settings()
+    click.echo(warehouse_features_sql(catalog_of(load_source(settings.source, settings.data)), dialect), nl=False)
+
+
+@main.command()
+@click.option("--source", "source_file", type=click.Path(path_type=Path), help="in place of FRAUD_SOURCE")
+@click.option("--data", help="in place of FRAUD_DATA")
+@click.option("--days", type=click.IntRange(min=1), default=1, show_default=True, help="how many of the last days")
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    type=click.Choice(["duckdb", "spark", "online-lmdb", "online-redis"]),
+    help="repeatable; default: duckdb, and the store that the service uses",
+)
+def parity(source_file: Path | None, data: str | None, days: int, engines: "tuple[Engine, ...]") -> None:
+    """Compare every feature of the last days, from each engine, with the batch table; exit 1 where one differs."""
+    atexit.register(_end_of_errors)
+    from fraud_platform.features.selection import catalog_of
+    from fraud_platform.monitoring.parity import check_parity, default_engines
+    from fraud_platform.transactions.sources import load_source
+
+    given = {"source": source_file, "data": data}
+    settings = load_settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+    catalog = catalog_of(load_source(settings.source, settings.data))
+    report = check_parity(settings, catalog, days, list(engines) or default_engines(settings))
+    for comparison in report.comparisons:
+        click.echo(
+            f"{comparison.engine:14} {comparison.events:,} events x {report.features} features, "
+            f"{comparison.mismatches:,} differ, {comparison.late:,} late events left out"
+        )
+        for difference in comparison.examples:
+            click.echo(
+                f"  {difference.transaction_id} {difference.feature}: "
+                f"batch {difference.batch!r}, {comparison.engine} {difference.engine!r}"
+            )
+    click.echo(json.dumps(report.summary()))
+    if report.mismatches:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

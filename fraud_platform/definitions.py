@@ -2,7 +2,18 @@
 
 import dagster as dg
 
-from fraud_platform.defs import automation, features, monitoring, raw, resources, scoring, serving, training, validated
+from fraud_platform.defs import (
+    automation,
+    features,
+    monitoring,
+    parity,
+    raw,
+    resources,
+    scoring,
+    serving,
+    training,
+    validated,
+)
 from fraud_platform.settings import Settings, load_settings
 from fraud_platform.transactions.sources import load_source
 
@@ -23,6 +34,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         scoring.definitions(source),
         serving.definitions(),
         monitoring.definitions(),
+        parity.definitions(),
         automation.definitions(),
     )
 

@@ -6,6 +6,7 @@ working directory.
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,6 +42,22 @@ class Settings(BaseSettings):
     )
     drift_days: PositiveInt = Field(7, description="days that the drift report compares with the training period")
     drift_sample_rows: PositiveInt = Field(50_000, description="rows sampled from each side of the drift report")
+
+    feature_engine: Literal["local", "spark"] = Field(
+        "local", description="what computes the feature table: this process, or Spark for those who outgrow it"
+    )
+    spark_master: str = Field("local[*]", description="Spark's master: local[*], spark://host:7077, yarn, k8s://…")
+    spark_exchange: str | None = Field(
+        None, description="folder or s3a:// address that Spark's executors share with us; default: in the warehouse"
+    )
+
+    online_store_url: str | None = Field(
+        None, description="redis://… or rediss://… of the online store; default: an LMDB folder in the warehouse"
+    )
+    online_store_durable: bool = Field(
+        False, description="whether an answer waits for the disk (LMDB); default: for the operating system"
+    )
+    parity_days: PositiveInt = Field(1, description="days that the parity report replays")
 
     s3_endpoint_url: str | None = Field(None, description="an S3-compatible server; default: AWS")
 
@@ -91,8 +108,16 @@ class Settings(BaseSettings):
 
     @property
     def online_store(self) -> Path:
-        """The embedded online store."""
+        """The embedded online store's folder."""
         return self.home / "online_store"
+
+    @property
+    def online_store_address(self) -> str:
+        """Where the online store is, without a password."""
+        if self.online_store_url is None:
+            return str(self.online_store)
+        scheme, _, rest = self.online_store_url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
 
     @property
     def bentoml_home(self) -> Path:
@@ -103,6 +128,11 @@ class Settings(BaseSettings):
     def scratch(self) -> Path:
         """Temporary files of a run; may be deleted when none runs."""
         return self.home / "scratch"
+
+    @property
+    def spark_exchange_address(self) -> str:
+        """Where events go to Spark and features come back: what is set, or a folder below `scratch`."""
+        return self.spark_exchange or str(self.scratch / "spark")
 
     @property
     def tracking_uri(self) -> str:

@@ -4,6 +4,7 @@ With CI in the environment their absence is an error instead, so that nothing go
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HANDBOOK = ROOT.parent / "shared" / "data" / "handbook" / "transactions.parquet"
 CHROMIUM = Path("/usr/bin/chromium")
+REDIS = Path(shutil.which("redis-server") or shutil.which("valkey-server") or "/usr/bin/redis-server")
 
 COMPONENTS = {
     "handbook": (HANDBOOK, "put the handbook's transactions (simulated-data-raw) there as one Parquet file"),
     "browser": (CHROMIUM, "install Chromium (Debian: apt-get install chromium)"),
+    "redis": (REDIS, "install Redis or Valkey (Debian: apt-get install redis-server)"),
 }
 """By marker: the file that its tests need, and how to get it."""
 

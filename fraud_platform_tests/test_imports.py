@@ -16,8 +16,9 @@ SINGLE_IMPORTERS = {
     "evidently": "fraud_platform/monitoring/drift.py",
     "great_expectations": "fraud_platform/transactions/expectations/runner.py",
     "lmdb": "fraud_platform/features/stores/lmdb.py",
+    "pyspark": "fraud_platform/features/spark.py",
 }
-SLOW = {"mlflow", "evidently", "great_expectations", "sklearn", "xgboost", "matplotlib", "onnxmltools"}
+SLOW = {"mlflow", "evidently", "great_expectations", "sklearn", "xgboost", "matplotlib", "onnxmltools", "pyspark"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:

@@ -31,6 +31,7 @@ LIBRARIES = (
     "prometheus-client",
     "pydantic-settings",
     "pyyaml",
+    "redis",
     "starlette",
 )
 """What the service imports; the same versions as it was built beside."""

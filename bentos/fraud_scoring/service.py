@@ -6,8 +6,8 @@ not, it ends with exit code 1 and a sentence that says what is wrong and what to
 listens: an orchestrator then keeps the version that runs. Afterwards `/health` answers 503, with
 the reason, for as long as the store cannot be used.
 
-The store is found through FRAUD_WAREHOUSE and FRAUD_SOURCE; relative paths start at the directory
-that `bentoml serve` is started from. The number of workers (default 1) is set by
+The store is found through FRAUD_ONLINE_STORE_URL, or FRAUD_WAREHOUSE and FRAUD_SOURCE; relative paths
+start at the directory that `bentoml serve` is started from. The number of workers (default 1) is set by
 BENTOML_CONFIG_OPTIONS="services.fraud_scoring.workers=2".
 """
 
@@ -21,11 +21,12 @@ import bentoml
 import fraud_platform
 from bentos.fraud_scoring.api import Front, Service, build_app
 from fraud_platform.decisions.scorer import Scorer
-from fraud_platform.errors import FraudPlatformError, ServiceError, StoreError
-from fraud_platform.features.catalog import rebuild_catalog
-from fraud_platform.features.stores.lmdb import LmdbStore
+from fraud_platform.errors import FraudPlatformError, ServiceError
+from fraud_platform.features.selection import rebuild_catalog
+from fraud_platform.features.stores import Store
+from fraud_platform.features.stores.opening import open_built_store
 from fraud_platform.models.artefact import Artefact
-from fraud_platform.settings import load_settings
+from fraud_platform.settings import Settings, load_settings
 from fraud_platform.transactions.request import TransactionDecoder
 
 log = logging.getLogger("bentoml.fraud_scoring")
@@ -61,22 +62,22 @@ class FraudScoring:
             settings = load_settings()
             os.environ["FRAUD_WAREHOUSE"] = str(settings.warehouse.resolve())
             os.environ["FRAUD_SOURCE"] = str(settings.source)
-            scorer, _, store = load(settings.online_store)
+            scorer, _, store = load(settings)
             scorer.warm_up()
             store.close()
         except FraudPlatformError as error:
             raise SystemExit(f"The fraud scoring service does not start: {error}") from error
 
     def __init__(self) -> None:
-        store_folder = load_settings().online_store
-        scorer, decoder, _ = load(store_folder)
+        settings = load_settings()
+        scorer, decoder, _ = load(settings)
         scorer.warm_up()
         _service.scorer, _service.decoder = scorer, decoder
         log.info(
             "Model version %s, catalog %s, store %s, code %s",
             scorer.model_version,
             scorer.catalog_fingerprint,
-            store_folder,
+            settings.online_store_address,
             Path(fraud_platform.__file__).parent,
         )
         # Without it the collector stops every request for 0.1 s about once in 4,000 of them.
@@ -87,7 +88,7 @@ class FraudScoring:
 FraudScoring.add_asgi_middleware(Front, ours=_app)  # pyright: ignore[reportArgumentType] - the type asks for a factory
 
 
-def load(online_store: Path) -> tuple[Scorer, TransactionDecoder, LmdbStore]:
+def load(settings: Settings) -> tuple[Scorer, TransactionDecoder, Store]:
     """What the Bento that this process serves decides with.
 
     Raises:
@@ -101,21 +102,6 @@ def load(online_store: Path) -> tuple[Scorer, TransactionDecoder, LmdbStore]:
     model = bentoml.models.get(bento.info.all_models[0].tag)
     artefact = Artefact.load(Path(model.path))
     catalog = rebuild_catalog(artefact.card.catalog)
-    store = open_store(online_store)
+    store = open_built_store(settings, catalog.look_back_us)
     scorer = Scorer(artefact, catalog, store, bento.info.labels["model_version"])
     return scorer, TransactionDecoder(catalog.attributes), store
-
-
-def open_store(folder: Path) -> LmdbStore:
-    """
-    Raises:
-        StoreError: if the store was never built: every customer would look new.
-    """
-    fix = "Materialize `online_state`, or correct FRAUD_WAREHOUSE and FRAUD_SOURCE."
-    if not folder.is_dir():
-        raise StoreError(f"There is no online store in {folder}. {fix}")
-    store = LmdbStore(folder)
-    if store.fingerprint() is None:
-        store.close()
-        raise StoreError(f"The online store in {folder} was never built. {fix}")
-    return store

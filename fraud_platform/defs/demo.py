@@ -16,7 +16,7 @@ from fraud_platform.defs.automation import RANGE_END, RANGE_START
 from fraud_platform.defs.days import daily_partitions
 from fraud_platform.defs.service import running_service
 from fraud_platform.errors import FraudPlatformError, ServiceError
-from fraud_platform.features.catalog import catalog_of
+from fraud_platform.features.selection import catalog_of
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.contract import TRANSACTION
 from fraud_platform.transactions.sources import Source
@@ -26,6 +26,7 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("raw_transactions", "raw_labels"),
     ("validated_transactions", "quarantined_transactions", "validated_labels"),
     ("transaction_features",),
+    ("feature_parity_report",),
     ("training_set",),
     ("fraud_model",),
     ("model_evaluation",),
@@ -63,6 +64,7 @@ def run_demo(definitions: dg.Definitions, settings: Settings, source: Source, ec
         "transactions": metadata["validated_transactions"]["dagster/row_count"],
         "quarantined": metadata["quarantined_transactions"]["dagster/row_count"],
         "features": metadata["transaction_features"]["features"],
+        "parity_mismatches": metadata["feature_parity_report"]["mismatches"],
         "auc": evaluation["roc_auc"],
         "average_precision": evaluation["average_precision"],
         "model_version": evaluation["model_version"],
@@ -104,6 +106,7 @@ def _headline(metadata: dict[str, dict[str, Any]], stage: tuple[str, ...]) -> st
     """The figure that a person looks for first in what a stage made."""
     shown = {
         "transaction_features": ("features",),
+        "feature_parity_report": ("events", "mismatches"),
         "model_evaluation": ("roc_auc", "average_precision"),
         "data_drift_report": ("share_drifted",),
         "fraud_scoring_bento": ("bento",),

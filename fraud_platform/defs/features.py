@@ -7,7 +7,8 @@ import dagster as dg
 
 from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range, row_counts
 from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS, markdown_table, plain_schema
-from fraud_platform.features.catalog import Catalog
+from fraud_platform.features.selection import Catalog
+from fraud_platform.features.spark_table import SparkEngine
 from fraud_platform.features.table import materialize_features
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source
@@ -47,7 +48,7 @@ def _transaction_features(source: Source) -> dg.AssetsDefinition:
         """
         first, last = day_range(context)
         with connect(settings.database) as connection:
-            rows = materialize_features(connection, catalog, settings.features, first, last)
+            rows = materialize_features(connection, catalog, settings.features, first, last, _spark(settings))
         add_rows_per_day(context, "transaction_features", rows)
         return dg.MaterializeResult(metadata=_metadata(catalog, settings, rows))
 
@@ -59,10 +60,17 @@ def feature_columns(catalog: Catalog) -> dict[str, tuple[str, str]]:
     return {feature.name: ("float32", feature.meaning) for feature in catalog.features}
 
 
+def _spark(settings: Settings) -> SparkEngine | None:
+    if settings.feature_engine == "local":
+        return None
+    return SparkEngine(settings.spark_master, settings.spark_exchange_address, settings.s3_endpoint_url)
+
+
 def _metadata(catalog: Catalog, settings: Settings, rows: dict[date, int]) -> dict[str, Any]:
     return {
         **row_counts(rows_in_folder(settings.features), rows),
         "dagster/column_schema": plain_schema(KEYS | feature_columns(catalog), "features"),
+        "engine": settings.feature_engine,
         "features": len(catalog.features),
         "catalog_fingerprint": catalog.fingerprint,
         "look_back_days": round(catalog.look_back_us / 86_400_000_000, 2),

@@ -7,7 +7,7 @@ import polars as pl
 
 from fraud_platform.defs.presentation import OWNERS, markdown_table, page, rounded
 from fraud_platform.defs.training import latest_model
-from fraud_platform.features.catalog import Catalog
+from fraud_platform.features.selection import Catalog
 from fraud_platform.features.table import read_features
 from fraud_platform.models.artefact import Artefact
 from fraud_platform.models.dataset import read_snapshot

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from fraud_platform.defs.s3 import S3
-from fraud_platform.features.catalog import Catalog, catalog_of
+from fraud_platform.features.selection import Catalog, catalog_of
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source
 

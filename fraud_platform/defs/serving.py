@@ -4,21 +4,19 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from fraud_platform.decisions.recovery import moment_of, rebuild_states
 from fraud_platform.defs.presentation import OWNERS
 from fraud_platform.defs.training import latest_model
 from fraud_platform.errors import ServiceError
-from fraud_platform.features.catalog import Catalog
-from fraud_platform.features.events import read_events
-from fraud_platform.features.online import OnlineFeatures
-from fraud_platform.features.stores.lmdb import LmdbStore
+from fraud_platform.features.selection import Catalog
+from fraud_platform.features.stores.opening import open_store
 from fraud_platform.settings import Settings
-from fraud_platform.warehouse import connect, last_day
+from fraud_platform.warehouse import connect
 
 GROUP = "serving"
 PROJECT = Path(__file__).resolve().parents[2]
@@ -33,37 +31,41 @@ def definitions() -> dg.Definitions:
 @dg.asset(
     deps=["validated_transactions", "validated_labels"],
     group_name=GROUP,
-    kinds={"lmdb"},
+    kinds={"lmdb", "redis"},
     owners=OWNERS[GROUP],
     pool="duckdb",
 )
 def online_state(settings: dg.ResourceParam[Settings], catalog: dg.ResourceParam[Catalog]) -> dg.MaterializeResult:
-    """The recent events of every customer, card, device and merchant, as the service reads them.
+    """What the service knows of every customer, card, device and merchant, in the online store.
 
-    Rebuilt from the warehouse as of its last event; decisions that were answered stay.
+    Rebuilt from the warehouse and then caught up with what was committed since; the service goes on
+    deciding meanwhile. Decisions that were answered stay.
     """
-    with connect(settings.database) as connection:
-        last = last_day(connection, "validated_transactions")
-        events = read_events(connection, catalog, last + timedelta(days=1), last)
-    store = LmdbStore(settings.online_store)
+    store = open_store(settings, catalog.look_back_us)
     try:
-        keys = store.rebuild(catalog.fingerprint, OnlineFeatures(catalog).states_of(events))
+        with connect(settings.database) as connection:
+            rebuilt = rebuild_states(connection, catalog, store)
     finally:
         store.close()
     return dg.MaterializeResult(
         metadata={
-            "keys": keys,
-            "events": events.height,
-            "as_of": (
-                datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(events["event_us"][-1]))
-            ).isoformat(),
+            "keys": rebuilt.keys,
+            "events": rebuilt.events,
+            "live_events_caught_up": rebuilt.caught_up,
+            "live_labels_caught_up": rebuilt.relabelled,
+            "as_of": moment_of(rebuilt.latest_us).isoformat(),
             "catalog_fingerprint": catalog.fingerprint,
-            "folder": dg.MetadataValue.path(settings.online_store),
+            "store": settings.online_store_address,
         }
     )
 
 
-@dg.asset(deps=["model_evaluation"], group_name=GROUP, kinds={"bentoml", "onnx"}, owners=OWNERS[GROUP])
+@dg.asset(
+    deps=["model_evaluation", "feature_parity_report"],
+    group_name=GROUP,
+    kinds={"bentoml", "onnx"},
+    owners=OWNERS[GROUP],
+)
 def fraud_scoring_bento(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:

@@ -8,7 +8,7 @@ import dagster as dg
 from fraud_platform.defs.features import KEYS, feature_columns
 from fraud_platform.defs.presentation import OWNERS, markdown_table, picture, plain_schema, rounded
 from fraud_platform.defs.tracking import evaluation_run
-from fraud_platform.features.catalog import Catalog
+from fraud_platform.features.selection import Catalog
 from fraud_platform.models import registry
 from fraud_platform.models.algorithms import XGBoost
 from fraud_platform.models.artefact import Artefact, save

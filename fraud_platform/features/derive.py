@@ -1,143 +1,139 @@
-"""The shared row step: every function that a formula may call, vectorised, written once.
+"""The shared row step: formulas compiled to a list of instructions, run row by row.
 
-Batch, Spark and online all evaluate formulas here, on arrays of any length. Values are float64
-with NaN for missing; text columns are object arrays with None for missing.
+Batch, Spark and online run the same compiled code on the same instructions, so what they derive from
+equal columns and aggregates is equal to the last bit.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraud_platform.errors import CatalogError
-from fraud_platform.features.expressions import Call, Column, Expression, Rolling
+from fraud_platform.features.columns import text_code
+from fraud_platform.features.compilation import compiled
+from fraud_platform.features.expressions import Call, Column, Expression, Rolling, walk
 from fraud_platform.features.fold import NULL
+from fraud_platform.features.functions import FUNCTIONS, apply
 
-Array = NDArray[Any]
-
-EARTH_RADIUS_KM = 6371.0088
-"""Mean radius, IUGG."""
-
-_DAY_US = 86_400_000_000
-
-
-def _missing(text: Array) -> NDArray[np.bool_]:
-    return np.array([word is None for word in text], bool)
-
-
-def _differs(left: Array, right: Array) -> Array:
-    return np.where(_missing(left) | _missing(right), np.nan, np.not_equal(left, right).astype(np.float64))
-
-
-def _is_one_of(text: Array, *words: str) -> Array:
-    matches = np.zeros(text.shape, bool)
-    for word in words:
-        matches |= np.equal(text, word).astype(bool)
-    return np.where(_missing(text), np.nan, matches)
-
-
-def _divide(numerator: Array, denominator: Array) -> Array:
-    return numerator / np.where(np.equal(denominator, 0), np.nan, denominator)
-
-
-def _deviation(count: Array, total: Array, squares: Array) -> Array:
-    """Population standard deviation from the moments; missing below two events."""
-    mean = _divide(total, count)
-    variance = _divide(squares, count) - mean * mean
-    return np.where(count >= 2, np.sqrt(np.maximum(variance, 0.0)), np.nan)
-
-
-def _distance_km(latitude: Array, longitude: Array, other_latitude: Array, other_longitude: Array) -> Array:
-    """Great-circle distance (haversine), degrees in, kilometres out."""
-    phi, other_phi = np.radians(latitude), np.radians(other_latitude)
-    half = np.sin((other_phi - phi) / 2) ** 2
-    half = half + np.cos(phi) * np.cos(other_phi) * np.sin(np.radians(other_longitude - longitude) / 2) ** 2
-    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0)))
-
-
-def _day_fraction(event_us: Array) -> Array:
-    return np.mod(event_us, _DAY_US) / _DAY_US
-
-
-def _weekday(event_us: Array) -> Array:
-    """0 for Monday; 1970-01-01 was a Thursday."""
-    return np.mod(np.floor_divide(event_us, _DAY_US) + 3, 7)
-
-
-def _between(value: Array, low: float, high: float) -> Array:
-    return np.where(np.isnan(value), np.nan, (value >= low) & (value < high))
-
-
-FUNCTIONS: dict[str, Callable[..., Array]] = {
-    "add": np.add,
-    "subtract": np.subtract,
-    "divide": _divide,
-    "minimum": np.minimum,
-    "log1p": np.log1p,
-    "sin_turn": lambda fraction: np.sin(2 * np.pi * fraction),
-    "cos_turn": lambda fraction: np.cos(2 * np.pi * fraction),
-    "is_multiple": lambda value, of: np.equal(np.mod(value, of), 0).astype(np.float64),
-    "equals": lambda value, other: np.where(np.isnan(value), np.nan, np.equal(value, other)),
-    "between": _between,
-    "differs": _differs,
-    "is_one_of": _is_one_of,
-    "deviation": _deviation,
-    "distance_km": _distance_km,
-    "micro": lambda degrees: np.round(degrees * 1e6),
-    "day_fraction": _day_fraction,
-    "weekday": _weekday,
-}
-"""The name of each function, as a formula writes it."""
-
-
-def to_float(aggregate: NDArray[np.int64]) -> NDArray[np.float64]:
-    """int64 with NULL to float64 with NaN."""
-    return np.where(aggregate == NULL, np.nan, aggregate.astype(np.float64))
-
-
-def to_int(values: Array) -> NDArray[np.int64]:
-    """Integer-valued float64 with NaN to int64 with NULL."""
-    missing = np.isnan(values)
-    return np.where(missing, NULL, np.where(missing, 0.0, values).astype(np.int64))
+MOST_ARGUMENTS = 4
+_BLOCK_ROWS = 256
+"""Rows worked on together: their registers fit the second-level cache."""
 
 
 class Derivation:
-    """Evaluates formulas over one set of rows; a part that several formulas share is computed once.
+    """Evaluates formulas; a part that several formulas share is computed once.
 
     Args:
-        columns: transaction columns by name, each (n,): numbers as float64, text as object.
-        aggregates: the rolling aggregates that the formulas use, each int64 (n,).
+        formulas: what to compute, in order.
+        columns: the names of the columns that the formulas read, in the order of the matrix rows.
+        rollings: the aggregates that they use, in the order of the matrix rows.
+
+    Raises:
+        CatalogError: for a function that does not exist, or one with too few or too many arguments.
     """
 
-    def __init__(self, columns: Mapping[str, Array], aggregates: Mapping[Rolling, NDArray[np.int64]]) -> None:
-        self._columns = columns
-        self._aggregates = aggregates
-        self._known: dict[Expression, Array] = {}
+    def __init__(self, formulas: Sequence[Expression], columns: Sequence[str], rollings: Sequence[Rolling]) -> None:
+        registers: dict[Expression | float | int | str, int] = {}
+        for part in (*map(Column, columns), *rollings):
+            registers[part] = len(registers)
+        parts = list(dict.fromkeys(part for formula in formulas for part in walk(formula)))
+        constants = {
+            argument
+            for part in parts
+            if isinstance(part, Call)
+            for argument in part.arguments
+            if not isinstance(argument, (Call, Column, Rolling))
+        }
+        for constant in sorted(constants, key=repr):
+            registers[constant] = len(registers)
+        first_result = len(registers)
+        instructions: list[list[int]] = []
 
-    def evaluate(self, expression: Expression) -> Array:
-        """The formula's value for every row: float64 (n,), NaN where it is missing.
+        def register(part: Expression | float | str) -> int:
+            if part not in registers:
+                if not isinstance(part, Call):
+                    raise CatalogError(f"{part} is not among the columns and aggregates that are given.")
+                instructions.append(_instruction(part, [register(argument) for argument in part.arguments]))
+                registers[part] = first_result + len(instructions) - 1
+            return registers[part]
 
-        Raises:
-            CatalogError: for a function that does not exist.
+        self._outputs = np.array([register(formula) for formula in formulas], np.int64)
+        self._instructions = np.array(instructions, np.int64).reshape(-1, 1 + MOST_ARGUMENTS)
+        values = [text_code(c) if isinstance(c, str) else c for c in sorted(constants, key=repr)]
+        self._constants = np.array(values, np.float64)
+
+    def to_floats(self, columns: NDArray[np.float64], aggregates: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """The formulas' values as the model reads them.
+
+        Args:
+            columns: float64 (c, n), NaN for missing; aggregates: int64 (a, n), NULL for missing.
+            out: float32 (n, len(formulas)), filled; NaN for missing.
         """
-        known = self._known.get(expression)
-        if known is None:
-            with np.errstate(invalid="ignore"):
-                known = self._known[expression] = self._compute(expression)
-        return known
+        _run(self._instructions, self._constants, columns, aggregates, self._outputs, out, _NO_INTEGERS)
 
-    def _compute(self, expression: Expression) -> Array:
-        if isinstance(expression, Column):
-            return self._columns[expression.name]
-        if isinstance(expression, Rolling):
-            return to_float(self._aggregates[expression])
-        function = FUNCTIONS.get(expression.function)
-        if function is None:
-            raise CatalogError(
-                f"No function is called {expression.function!r}. There are: {', '.join(sorted(FUNCTIONS))}."
-            )
-        return function(*(self._argument(argument) for argument in expression.arguments))
+    def to_integers(self, columns: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The values of formulas of columns alone, as a fold reads them: int64 (len(formulas), n), NULL for missing."""
+        out = np.empty((self._outputs.size, columns.shape[1]), np.int64)
+        none = np.empty((0, columns.shape[1]), np.int64)
+        _run(self._instructions, self._constants, columns, none, self._outputs, _NO_FLOATS, out)
+        return out
 
-    def _argument(self, argument: Expression | float | str) -> Any:
-        return self.evaluate(argument) if isinstance(argument, (Call, Column, Rolling)) else argument
+
+_NO_INTEGERS = np.empty((0, 0), np.int64)
+_NO_FLOATS = np.empty((0, 0), np.float32)
+
+
+def _instruction(call: Call, arguments: list[int]) -> list[int]:
+    function = FUNCTIONS.get(call.function)
+    if function is None:
+        raise CatalogError(f"No function is called {call.function!r}. There are: {', '.join(sorted(FUNCTIONS))}.")
+    if function.arity != len(arguments):
+        raise CatalogError(f"{call.function} takes {function.arity} arguments, not {len(arguments)}.")
+    return [function.code, *arguments, *[0] * (MOST_ARGUMENTS - len(arguments))]
+
+
+@compiled
+def _run(
+    instructions: NDArray[np.int64],
+    constants: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    aggregates: NDArray[np.int64],
+    outputs: NDArray[np.int64],
+    floats: NDArray[np.float32],
+    integers: NDArray[np.int64],
+) -> None:
+    rows = columns.shape[1]
+    given = columns.shape[0] + aggregates.shape[0]
+    width = min(rows, _BLOCK_ROWS)
+    registers = np.empty((given + constants.size + instructions.shape[0], width), np.float64)
+    for constant in range(constants.size):
+        registers[given + constant, :] = constants[constant]
+    for first in range(0, rows, _BLOCK_ROWS):
+        size = min(rows - first, _BLOCK_ROWS)
+        for column in range(columns.shape[0]):
+            for row in range(size):
+                registers[column, row] = columns[column, first + row]
+        for aggregate in range(aggregates.shape[0]):
+            target = columns.shape[0] + aggregate
+            for row in range(size):
+                value = aggregates[aggregate, first + row]
+                registers[target, row] = np.nan if value == NULL else value
+        target = given + constants.size
+        for instruction in range(instructions.shape[0]):
+            code = instructions[instruction, 0]
+            a, b, c, d = instructions[instruction, 1:]
+            for row in range(size):
+                registers[target, row] = apply(
+                    code, registers[a, row], registers[b, row], registers[c, row], registers[d, row]
+                )
+            target += 1
+        for output in range(outputs.size):
+            source = outputs[output]
+            if integers.size:
+                for row in range(size):
+                    value = registers[source, row]
+                    integers[output, first + row] = NULL if np.isnan(value) else np.int64(value)
+            else:
+                for row in range(size):
+                    floats[first + row, output] = registers[source, row]

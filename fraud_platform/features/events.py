@@ -1,29 +1,59 @@
 """Reading the events of the warehouse in the shape that features are computed from."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
-from fraud_platform.features.catalog import Catalog
 from fraud_platform.features.expressions import DAY
+from fraud_platform.features.selection import Catalog
 
 IDENTITY = ("transaction_id", "event_us", "day", "customer_id", "amount_cents")
 """The columns that stand before the features in every feature table."""
 
 TABLE_COLUMNS = frozenset({"event_us", "known_fraud"})
 
+_BATCH_ROWS = 100_000
 
-def read_events(connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: date, last: date) -> pl.DataFrame:
+
+def read_events(
+    connection: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    first: date,
+    last: date,
+    known_before: datetime | None = None,
+) -> pl.DataFrame:
     """The validated events whose day is in [first, last], and those before that their features need.
 
     `known_fraud` is 1 where the latest label reported within the label delay of the event says
     fraud (of several at one instant, fraud wins). A label that came later changes no feature, in
     training as in serving.
 
+    Args:
+        known_before: labels reported from this moment on are left out; default: none are.
+
     Returns:
         the columns of `catalog.columns` and of IDENTITY, ascending by (event_us, transaction_id).
     """
+    return _select(connection, catalog, first, last, known_before).order("event_us, transaction_id").pl()
+
+
+def stream_events(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: date, last: date
+) -> pa.RecordBatchReader:
+    """The events of `read_events` in no order, a batch at a time: they need not fit in memory."""
+    return _select(connection, catalog, first, last).to_arrow_reader(_BATCH_ROWS)
+
+
+def _select(
+    connection: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    first: date,
+    last: date,
+    known_before: datetime | None = None,
+) -> duckdb.DuckDBPyRelation:
+    before = datetime.max if known_before is None else known_before.astimezone(UTC).replace(tzinfo=None)
     reach = first - timedelta(days=-(-catalog.look_back_us // DAY))
     names = dict.fromkeys((*IDENTITY, *sorted(catalog.columns - TABLE_COLUMNS)))
     columns = ", ".join(f't."{name}"' for name in names)
@@ -33,12 +63,11 @@ def read_events(connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: 
         known AS (
             SELECT l.transaction_id, arg_max(l.is_fraud, (l.reported_at, l.is_fraud)) AS is_fraud
             FROM validated_labels l JOIN events t USING (transaction_id)
-            WHERE epoch_us(l.reported_at) <= t.event_us + $delay
+            WHERE epoch_us(l.reported_at) <= t.event_us + $delay AND l.reported_at < $before
             GROUP BY l.transaction_id
         )
         SELECT {columns}, coalesce(k.is_fraud, false)::BIGINT AS known_fraud
         FROM events t LEFT JOIN known k USING (transaction_id)
-        ORDER BY t.event_us, t.transaction_id
         """,
-        params={"reach": reach, "last": last, "delay": catalog.label_delay_us},
-    ).pl()
+        params={"reach": reach, "last": last, "delay": catalog.label_delay_us, "before": before},
+    )

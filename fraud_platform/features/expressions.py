@@ -5,42 +5,54 @@ Nothing is computed here: the fold computes the rolling aggregates, derive the f
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-Operation = Literal["count", "sum", "sum_squares", "min", "max", "last"]
+from fraud_platform.errors import CatalogError
+
+Operation = Literal["count", "sum", "sum_squares", "min", "max", "last", "distinct"]
+
+DISTINCT_LIMIT = 100
+"""A distinct count stops here, so that the state of a key that meets a million others stays bounded."""
+
+KNOWN_FRAUD = "known_fraud"
+"""The column that is 1 where a fraud was reported within the label delay of its event, else 0."""
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
-_STEPS = (
+STEPS = (
     (MINUTE, SECOND),
     (10 * MINUTE, 10 * SECOND),
     (HOUR, MINUTE),
     (DAY, 15 * MINUTE),
     (7 * DAY, 2 * HOUR),
-    (30 * DAY, 6 * HOUR),
+    (40 * DAY, 6 * HOUR),
+    (210 * DAY, DAY),
 )
+"""How far a window reaches back, at most, and the step that it moves by; each step divides the next."""
 
 
-def step_of(span_us: int) -> int:
-    """The step, in microseconds, by which a window of this span moves.
-
-    Each step divides the next, so that buckets of a short step add up to those of a longer one.
+def step_of(reach_us: int) -> int:
+    """The step, in microseconds, by which a window moves that reaches this far back, delay included.
 
     Raises:
-        ValueError: for a span over 30 days.
+        CatalogError: for more than 210 days, or not a whole number of steps.
     """
-    for longest, step in _STEPS:
-        if span_us <= longest:
+    for longest, step in STEPS:
+        if reach_us <= longest:
+            if reach_us % step:
+                raise CatalogError(f"A window of {reach_us} µs is not a whole number of its steps of {step} µs.")
             return step
-    raise ValueError(f"A window of {span_us / DAY:g} days is longer than the longest, 30 days.")
+    raise CatalogError(
+        f"A window reaches back {reach_us / DAY:g} days; the longest reach is {STEPS[-1][0] // DAY} days."
+    )
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the transaction, or `known_fraud` (1 where a fraud was reported within the label delay)."""
+    """A column of the transaction, or KNOWN_FRAUD."""
 
     name: str
 
@@ -59,8 +71,9 @@ class Rolling:
 
     Attributes:
         entity: the columns whose values together are the key.
-        operation: count, sum, sum_squares: 0 where there is no event; min, max, last: null there.
-        column: what is aggregated, integer-valued; None for count.
+        operation: count, sum, sum_squares, distinct: 0 where there is no event; min, max, last: null there.
+            last takes the largest of several values at one instant; distinct counts up to DISTINCT_LIMIT.
+        column: what is aggregated, integer-valued (for distinct, text too); None for count.
         span_us: length of the window in microseconds.
         delayed: the window ends one label delay before the event, so that its labels are known.
     """
@@ -71,9 +84,18 @@ class Rolling:
     span_us: int
     delayed: bool = False
 
+
+class Window(NamedTuple):
+    """What a rolling aggregate looks at, in microseconds; `fold` says where it starts and ends."""
+
+    span_us: int
+    step_us: int
+    delay_us: int
+
     @property
-    def step_us(self) -> int:
-        return step_of(self.span_us)
+    def reach_us(self) -> int:
+        """From the event back to the start, steps aside."""
+        return self.span_us + self.delay_us
 
 
 Expression = Column | Call | Rolling

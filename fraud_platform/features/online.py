@@ -1,56 +1,67 @@
-"""The online driver: the features of one event, from the recent events of its keys.
-
-The state of a key holds its events of the longest look-back, in order of time; the features come
-from the same compiled fold and the same row step as in batch.
-"""
+"""The online driver: the features of one event, from the bounded state of its keys."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from os import cpu_count
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraud_platform.errors import StoreError
-from fraud_platform.features.batch import fold_rollings, key_codes, to_columns
-from fraud_platform.features.catalog import TEXT_COLUMNS, Catalog
-from fraud_platform.features.derive import Derivation, to_int
-from fraud_platform.features.expressions import Expression, Rolling
-from fraud_platform.features.fold import Groups, group_rows
+from fraud_platform.features.batch import feature_derivation, key_codes
+from fraud_platform.features.columns import to_matrix, to_vector
+from fraud_platform.features.derive import Derivation
+from fraud_platform.features.expressions import KNOWN_FRAUD, Column
+from fraud_platform.features.fold import NULL, group_rows
+from fraud_platform.features.selection import Catalog
+from fraud_platform.features.timeline import Aggregate, Timeline
 
 Entity = tuple[str, ...]
 States = dict[bytes, bytes]
 
+_KEYS_AT_ONCE = 20_000
+_ROOM_BYTES = 32 << 20
+
 
 @dataclass(frozen=True)
 class Features:
-    """One event's model inputs, float32 (d,), and the states of its keys with the event in them."""
+    """One event's model inputs, and what its keys hold afterwards.
+
+    Attributes:
+        vector: float32 (d,).
+        states: the states of the event's keys with the event in them.
+        latest_us: the latest instant of any of its keys, the event included, microseconds. An event
+            before it came late: see `timeline` for what it sees then.
+    """
 
     vector: NDArray[np.float32]
     states: States
+    latest_us: int
 
 
 class OnlineFeatures:
-    """Computes features of single events for one catalog."""
+    """Computes features of single events for one catalog. One object a thread: it works in its own memory."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self._header = bytes.fromhex(catalog.fingerprint)
-        self._inputs: dict[Entity, list[Expression]] = {
-            entity: list(dict.fromkeys(r.column for r in rollings if r.column is not None))
-            for entity, rollings in catalog.rollings.items()
-        }
+        self._inputs = catalog.inputs
+        self._labelled = [p for p, formula in enumerate(self._inputs) if formula == Column(KNOWN_FRAUD)]
+        self._input_columns = catalog.input_columns
+        self._input_step = Derivation(self._inputs, self._input_columns, [])
+        self._feature_step = feature_derivation(catalog)
+        self._timelines = {entity: timeline_of(catalog, entity) for entity in catalog.rollings}
+        self._amended = [entity for entity, rollings in catalog.rollings.items() if any(r.delayed for r in rollings)]
 
     def keys(self, event: Mapping[str, Any]) -> dict[Entity, bytes]:
         """The store's key for each entity of the event; an entity with a null part has none."""
-        found: dict[Entity, bytes] = {}
-        for entity in self.catalog.rollings:
-            parts = [event.get(name) for name in entity]
-            if None not in parts:
-                found[entity] = _key(entity, parts)
-        return found
+        return _keys(event, self._timelines)
+
+    def labelled_keys(self, event: Mapping[str, Any]) -> dict[Entity, bytes]:
+        """The keys whose states change when the event's label becomes known."""
+        return _keys(event, self._amended)
 
     def compute(
         self, event: Mapping[str, Any], keys: Mapping[Entity, bytes], states: Mapping[bytes, bytes | None]
@@ -58,71 +69,104 @@ class OnlineFeatures:
         """The event's features as of its own time, and the states that hold it afterwards.
 
         Args:
-            event: the columns of `catalog.columns`; `event_us` as int, text as str, None for missing.
+            event: the columns of `catalog.columns`; `event_us` as int, text as str, None for missing;
+                `known_fraud` is 1 where its label came before it did.
             keys: what `keys` gave; states: what the store holds under them.
 
         Raises:
-            StoreError: for a state that was written under another catalog.
+            StoreError: for a state that was written under another catalog, or is damaged.
+            CatalogError: if a sum leaves the range of int64.
         """
-        columns = {name: _one_row(name, event.get(name)) for name in self.catalog.columns}
-        now = np.array([event["event_us"]], np.int64)
-        row_step = Derivation(columns, {})
-        aggregates: dict[Rolling, NDArray[np.int64]] = {}
+        time = event["event_us"]
+        inputs = self._input_step.to_integers(to_vector(event, self._input_columns))[:, 0]
+        aggregates = np.empty((len(self.catalog.all_rollings), 1), np.int64)
         after: States = {}
-        for entity, rollings in self.catalog.rollings.items():
-            inputs = self._inputs[entity]
-            row = np.concatenate([now, *(to_int(row_step.evaluate(column)) for column in inputs)])
+        latest, place = time, 0
+        for entity, timeline in self._timelines.items():
+            seen = aggregates[place : place + timeline.size, 0]
+            place += timeline.size
             key = keys.get(entity)
-            history = self._decode(states[key] if key else None, len(row))
-            position = int(np.searchsorted(history[:, 0], now[0], side="right"))
-            events = np.insert(history, position, row, axis=0)
-            code = -1 if key is None else 0
-            groups = Groups(np.full(len(events), code, np.int64), np.ascontiguousarray(events[:, 0]))
-            values = {column: np.ascontiguousarray(events[:, 1 + i]) for i, column in enumerate(inputs)}
-            folded = fold_rollings(groups, rollings, self.catalog, values)
-            aggregates.update({rolling: every[position : position + 1] for rolling, every in folded.items()})
-            if key is not None:
-                recent = events[events[:, 0] >= events[-1, 0] - self.catalog.look_back_us]
-                after[key] = self._header + recent.tobytes()
-        derivation = Derivation(columns, aggregates)
-        vector = np.array([derivation.evaluate(feature.formula)[0] for feature in self.catalog.features], np.float32)
-        return Features(vector, after)
+            if key is None:
+                seen[:] = NULL
+                continue
+            seen[:], key_latest, after[key] = timeline.step(states[key], time, inputs)
+            latest = max(latest, key_latest)
+        vector = np.empty((1, len(self.catalog.features)), np.float32)
+        self._feature_step.to_floats(to_vector(event, self.catalog.formula_columns), aggregates, vector)
+        return Features(vector[0], after, latest)
 
-    def states_of(self, events: pl.DataFrame) -> Iterator[tuple[bytes, bytes]]:
-        """The state of every key after these events (ascending by time), to rebuild a store from."""
-        columns = to_columns(events, self.catalog)
-        row_step = Derivation(columns, {})
-        times = events["event_us"].to_numpy()
-        for entity in self.catalog.rollings:
-            inputs = [to_int(row_step.evaluate(column)) for column in self._inputs[entity]]
-            table = np.column_stack([times, *inputs])
+    def relabel(
+        self,
+        event: Mapping[str, Any],
+        keys: Mapping[Entity, bytes],
+        states: Mapping[bytes, bytes | None],
+        change: int,
+    ) -> States:
+        """The states of an event's keys after its known fraud changed by 1 or -1.
+
+        Args:
+            keys: what `labelled_keys` gave; states: what the store holds under them. A key without a
+                state is left without one: it did not see the event, or has let it go.
+
+        Raises:
+            StoreError, CatalogError: as `compute`.
+        """
+        after: States = {}
+        for entity, key in keys.items():
+            state = states[key]
+            if state is not None:
+                for source in self._labelled:
+                    state = self._timelines[entity].relabel(state, event["event_us"], source, change)
+                after[key] = state
+        return after
+
+
+def timeline_of(catalog: Catalog, entity: Entity) -> Timeline:
+    """The fold of one of the catalog's entities."""
+    aggregates = [Aggregate(rolling, catalog.window(rolling)) for rolling in catalog.rollings[entity]]
+    return Timeline(aggregates, catalog.inputs, bytes.fromhex(catalog.fingerprint))
+
+
+def states_of(events: pl.DataFrame, catalog: Catalog, threads: int | None = None) -> Iterator[tuple[bytes, int, bytes]]:
+    """Each key, its latest event time and its state after these events (ascending by time).
+
+    What a store is rebuilt from; keys are folded on all cores.
+    """
+    columns = to_matrix(events, catalog.input_columns)
+    inputs = np.ascontiguousarray(Derivation(catalog.inputs, catalog.input_columns, []).to_integers(columns).T)
+    times = events["event_us"].to_numpy()
+    with ThreadPoolExecutor(threads or cpu_count()) as pool:
+        for entity in catalog.rollings:
             order, offsets = group_rows(key_codes(events, entity))
-            table = table[order]
-            parts = [events[name].gather(order[offsets[:-1]]).to_list() for name in entity]
-            for group, values in enumerate(zip(*parts, strict=True)):
-                rows = table[offsets[group] : offsets[group + 1]]
-                yield _key(entity, values), self._header + rows.tobytes()
+            latest = times[order[offsets[1:] - 1]]
+            firsts = order[offsets[:-1]]
+            parts = [events[name].gather(firsts) for name in entity]
 
-    def _decode(self, state: bytes | None, width: int) -> NDArray[np.int64]:
-        if state is None:
-            return np.empty((0, width), np.int64)
-        if not state.startswith(self._header):
-            raise StoreError(
-                f"The online store holds the state of another catalog than {self.catalog.fingerprint}. "
-                "Materialize `online_state` to rebuild it."
-            )
-        return np.frombuffer(state, np.int64, offset=len(self._header)).reshape(-1, width)
+            def fold(first: int, entity: Entity = entity, order: Any = order, offsets: Any = offsets) -> list[bytes]:
+                timeline, states = timeline_of(catalog, entity), []
+                last = min(first + _KEYS_AT_ONCE, offsets.size - 1)
+                while first < last:
+                    more, first = timeline.states_of(order, offsets, first, last, times, inputs, _ROOM_BYTES)
+                    states += more
+                return states
+
+            starts = range(0, offsets.size - 1, _KEYS_AT_ONCE)
+            for start, states in zip(starts, pool.map(fold, starts), strict=True):
+                keys = zip(*(part[start : start + len(states)].to_list() for part in parts), strict=True)
+                for position, (values, state) in enumerate(zip(keys, states, strict=True), start):
+                    yield _key(entity, values), int(latest[position]), state
+
+
+def _keys(event: Mapping[str, Any], entities: Any) -> dict[Entity, bytes]:
+    found: dict[Entity, bytes] = {}
+    for entity in entities:
+        parts = [event.get(name) for name in entity]
+        if None not in parts:
+            found[entity] = _key(entity, parts)
+    return found
 
 
 def _key(entity: Entity, parts: tuple[Any, ...] | list[Any]) -> bytes:
     """A digest, so that a key of any length fits any store."""
     text = "\x1f".join((*entity, *map(str, parts)))
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-def _one_row(name: str, value: Any) -> NDArray[Any]:
-    if name == "known_fraud":  # no label is known at the moment of the event
-        return np.zeros(1)
-    if name in TEXT_COLUMNS:
-        return np.array([value], object)
-    return np.array([np.nan if value is None else value], np.float64)

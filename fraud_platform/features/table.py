@@ -1,6 +1,7 @@
-"""The feature table: the batch driver run over days of the warehouse."""
+"""The feature table: the batch driver, or Spark, run over days of the warehouse."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import polars as pl
 
 from fraud_platform.errors import WarehouseError
 from fraud_platform.features.batch import compute_features
-from fraud_platform.features.catalog import Catalog
 from fraud_platform.features.events import IDENTITY, read_events
+from fraud_platform.features.selection import Catalog
+from fraud_platform.features.spark_table import SparkEngine, spark_writers
 from fraud_platform.warehouse import day_file, day_files, last_day, remove_other_days, write_files
 
 CHUNK_ROWS = 4_000_000
@@ -18,12 +20,20 @@ CHUNK_ROWS = 4_000_000
 
 
 def materialize_features(
-    connection: duckdb.DuckDBPyConnection, catalog: Catalog, folder: Path, first: date, last: date
+    connection: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    folder: Path,
+    first: date,
+    last: date,
+    spark: SparkEngine | None = None,
 ) -> dict[date, int]:
     """Write one Parquet file for every day in [first, last] that has events; remove those that have none.
 
     All files are replaced, or none. Days without events are no error: a small shop closes on Sundays, and
     the check `volume` warns.
+
+    Args:
+        spark: computes in place of this process; the files hold the same rows, to the last bit.
 
     Returns:
         rows by day.
@@ -33,7 +43,9 @@ def materialize_features(
     """
     last_day(connection, "validated_transactions")  # raises where there are none
     counts = _rows_per_day(connection, first, last)
-    write_files(_writers(connection, catalog, folder, counts))
+    local = _writers(connection, catalog, folder, counts)
+    with closing(spark_writers(connection, catalog, folder, counts, spark) if spark else local) as writers:
+        write_files(writers)
     remove_other_days(folder, first, last, counts)
     if day_files(folder, date.min, date.max):
         _create_view(connection, folder)
@@ -47,7 +59,7 @@ def _rows_per_day(connection: duckdb.DuckDBPyConnection, first: date, last: date
 
 def _writers(
     connection: duckdb.DuckDBPyConnection, catalog: Catalog, folder: Path, counts: dict[date, int]
-) -> Iterator[tuple[Path, Callable[[Path], None]]]:
+) -> Generator[tuple[Path, Callable[[Path], None]], None, None]:
     """A writer a day; each chunk is computed when its first day is drawn."""
     for start, end in _chunks(counts):
         features = features_of(connection, catalog, start, end)
@@ -58,10 +70,9 @@ def _writers(
 def features_of(connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: date, last: date) -> pl.DataFrame:
     """IDENTITY and the features of the events in [first, last], ascending by (event_us, transaction_id)."""
     events = read_events(connection, catalog, first, last)
-    matrix = compute_features(events, catalog)
-    wanted = events["day"].is_between(first, last)
-    features = pl.from_numpy(matrix[wanted.to_numpy()], schema=catalog.names)
-    return pl.concat([events.select(IDENTITY).filter(wanted), features], how="horizontal")
+    history = int((events["day"] < first).sum())
+    features = pl.from_numpy(compute_features(events, catalog, history), schema=catalog.names)
+    return pl.concat([events[history:].select(IDENTITY), features], how="horizontal")
 
 
 def read_features(folder: Path, first: date, last: date) -> pl.DataFrame:

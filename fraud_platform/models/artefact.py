@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud_platform.errors import ArtefactError
-from fraud_platform.features.catalog import CatalogOrigin
+from fraud_platform.features.selection import CatalogOrigin
 from fraud_platform.models.reference import ReferenceProfile
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from fraud_platform.errors import TrainingError
-from fraud_platform.features.catalog import CatalogOrigin
+from fraud_platform.features.selection import CatalogOrigin
 from fraud_platform.models.algorithms import Algorithm, FittedModel, Labels, Matrix, Sample, Scores
 from fraud_platform.models.dataset import Snapshot, Split
 from fraud_platform.models.reference import ReferenceProfile, profile

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import polars as pl
 
-from fraud_platform.features.catalog import Catalog
 from fraud_platform.features.expressions import DAY
+from fraud_platform.features.selection import Catalog
 from fraud_platform.models.dataset import Snapshot
 
 

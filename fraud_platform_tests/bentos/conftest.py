@@ -12,9 +12,9 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from fraud_platform.features.catalog import Catalog, catalog_of
 from fraud_platform.features.events import read_events
-from fraud_platform.features.online import OnlineFeatures
+from fraud_platform.features.online import states_of
+from fraud_platform.features.selection import Catalog, catalog_of
 from fraud_platform.features.stores.lmdb import LmdbStore
 from fraud_platform.features.table import read_features
 from fraud_platform.models.artefact import Artefact
@@ -22,6 +22,7 @@ from fraud_platform.settings import Settings
 from fraud_platform.transactions.contract import TRANSACTION
 from fraud_platform.transactions.sources import load_source
 from fraud_platform.warehouse import connect, last_day
+from fraud_platform_tests.features.building import build
 from fraud_platform_tests.installation import Installation
 
 
@@ -88,7 +89,7 @@ def installation_before(installation: Installation, last: LastDay, folder: Path)
         (settings.bentoml_home / name).symlink_to(installation.settings.bentoml_home / name)
     events = events_before(installation.settings.database, last)
     store = LmdbStore(settings.online_store, map_bytes=1 << 28)
-    store.rebuild(last.catalog.fingerprint, OnlineFeatures(last.catalog).states_of(events))
+    build(store, last.catalog.fingerprint, states_of(events, last.catalog))
     store.close()
     return settings
 

@@ -19,12 +19,13 @@ from bentos.fraud_scoring import body
 from bentos.fraud_scoring.api import Service, build_app
 from fraud_platform.decisions.scorer import Decision, Scorer
 from fraud_platform.errors import StoreError
-from fraud_platform.features.catalog import build_catalog
 from fraud_platform.features.expressions import DAY
+from fraud_platform.features.selection import build_catalog
 from fraud_platform.features.stores.lmdb import LmdbStore
 from fraud_platform.models.artefact import Artefact
 from fraud_platform.transactions.contract import TRANSACTION_COLUMNS
 from fraud_platform.transactions.request import TransactionDecoder
+from fraud_platform_tests.features.building import build
 
 CATALOG = build_catalog(TRANSACTION_COLUMNS, ["tenure"], 7 * DAY)
 TRANSACTION: dict[str, Any] = {
@@ -50,6 +51,7 @@ ANSWER = {
     "model_version",
     "catalog_fingerprint",
     "timestamp",
+    "late",
 }
 ERROR = {"code", "message", "field", "fix"}
 JSON = {"Content-Type": "application/json"}
@@ -85,7 +87,7 @@ def stub_model() -> Artefact:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LmdbStore]:
     store = LmdbStore(tmp_path_factory.mktemp("store"), map_bytes=1 << 28)
-    store.rebuild(CATALOG.fingerprint, iter(()))
+    build(store, CATALOG.fingerprint)
     yield store
     store.close()
 
@@ -360,7 +362,7 @@ def test_health_fails_once_the_store_is_rebuilt_for_another_catalog(tmp_path: Pa
     store = LmdbStore(tmp_path, map_bytes=1 << 26)
     client = Client(Service(Scorer(stub_model(), CATALOG, store, "7"), TransactionDecoder()))
     assert client.get("/health").status_code == 200
-    store.rebuild("0123456789abcdef", iter(()))
+    build(store, "0123456789abcdef")
     error = assert_error(client.get("/health"), 503, "unavailable")
     assert "0123456789abcdef" in error["message"] and "online_state" in error["message"]
     store.close()

@@ -1,7 +1,5 @@
 """The promise: history sent to the service gives what batch made of it, to the last bit."""
 
-import shutil
-from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,13 +13,10 @@ from numpy.typing import NDArray
 from fraud_platform.decisions.scorer import Scorer
 from fraud_platform.defs.service import running_service
 from fraud_platform.features.stores.lmdb import LmdbStore
-from fraud_platform.features.table import features_of, read_features
 from fraud_platform.models.artefact import Artefact
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.request import TransactionDecoder
-from fraud_platform.warehouse import connect
 from fraud_platform_tests.bentos.conftest import LastDay
-from fraud_platform_tests.installation import Installation
 
 pytestmark = pytest.mark.slow
 
@@ -49,31 +44,6 @@ def test_the_last_day_replayed_gives_the_features_and_scores_of_batch(
     assert len(vectors) > 500
     np.testing.assert_array_equal(vectors, last_day_of_batch.features)
     np.testing.assert_array_equal(probabilities, last_day_of_batch.probabilities)
-
-
-def test_a_week_without_a_rebuild_costs_fraud_rates_and_nothing_else(
-    installation: Installation, last_day_of_batch: LastDay, tmp_path: Path
-) -> None:
-    """A store knows the labels that were reported up to its rebuild; batch knows them all.
-
-    So that the fraud rates stay those of batch, `online_state` must be rebuilt more often than labels need
-    from their report to the end of their event's label delay.
-    """
-    last, catalog, settings = last_day_of_batch.day, last_day_of_batch.catalog, installation.settings
-    first = last - timedelta(days=6)
-    database = tmp_path / "fraud.duckdb"
-    shutil.copy(settings.database, database)
-    with connect(database) as connection:
-        connection.execute("DELETE FROM validated_labels WHERE reported_at >= ?", [first])
-        online = features_of(connection, catalog, first, last)
-    batch = read_features(settings.features, first, last)
-    differing = {name for name in catalog.names if not online[name].equals(batch[name], null_equal=True)}
-    assert differing == {
-        "merchant_fraud_rate_1d",
-        "merchant_fraud_rate_7d",
-        "merchant_fraud_rate_30d",
-        "customer_fraud_rate_30d",
-    }
 
 
 def test_the_last_day_sent_to_a_service_of_two_workers_gives_the_scores_of_batch(

@@ -33,6 +33,7 @@ from fraud_platform_tests.bentos.conftest import (
     installation_before,
     model_folder,
 )
+from fraud_platform_tests.features.building import build
 from fraud_platform_tests.installation import Installation
 
 pytestmark = pytest.mark.slow
@@ -141,9 +142,9 @@ def test_payments_of_one_customer_through_both_workers_all_count(
     decoder = TransactionDecoder(last_day_of_batch.catalog.attributes)
     event = decoder.decode(json.dumps(bodies[0] | {"event_time": "2026-02-10T12:00:01Z"}).encode())
     keys = online.keys(event)
-    states = dict(zip(keys.values(), store.read(list(keys.values())), strict=True))
+    states = store.read([], list(keys.values())).states
     store.close()
-    vector = online.compute(event, keys, states).vector
+    vector = online.compute({**event, "known_fraud": 0}, keys, states).vector
     assert vector[last_day_of_batch.catalog.names.index("customer_count_1h")] == len(bodies)
 
 
@@ -285,7 +286,7 @@ def test_on_a_store_of_another_catalog_the_service_does_not_start(
     the_day_before: Settings, bento: str, tmp_path: Path
 ) -> None:
     store = LmdbStore(the_day_before.online_store)
-    store.rebuild("0123456789abcdef", iter(()))
+    build(store, "0123456789abcdef")
     store.close()
     message = refusal(the_day_before, bento, tmp_path / "run")
     assert "catalog 0123456789abcdef" in message and "online_state" in message

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from fraud_platform.features.catalog import catalog_of
+from fraud_platform.features.selection import catalog_of
 from fraud_platform.transactions.sources import load_source
 from fraud_platform.warehouse import connect, day_file
 from fraud_platform_tests.defs.test_definitions import ASSETS, BLOCKING_CHECKS, REPORTING_CHECKS

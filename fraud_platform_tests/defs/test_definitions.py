@@ -28,7 +28,8 @@ ASSETS = {
     "model_evaluation": ("training", {"fraud_model"}),
     "batch_scores": ("scoring", {"transaction_features", "model_evaluation"}),
     "online_state": ("serving", {"validated_transactions", "validated_labels"}),
-    "fraud_scoring_bento": ("serving", {"model_evaluation"}),
+    "feature_parity_report": ("monitoring", {"transaction_features"}),
+    "fraud_scoring_bento": ("serving", {"model_evaluation", "feature_parity_report"}),
     "data_drift_report": ("monitoring", {"batch_scores", "training_set"}),
 }
 """Group and upstream assets of every asset. A name here is what users, links and metadata refer to."""
@@ -54,6 +55,7 @@ BLOCKING_CHECKS = {
     ("validated_labels", "label_columns"),
     ("validated_labels", "labels_after_events"),
     ("validated_labels", "fraud_rate"),
+    ("feature_parity_report", "features_are_equal"),
 }
 REPORTING_CHECKS = {("data_drift_report", "drift_share")}
 JOBS = {

@@ -92,7 +92,7 @@ NAIVE = {
     "customer_amount_max_30d": ("who", window(30, 360), "max(o.cents)"),
     "customer_merchant_count_30d": ("who, shop", window(30, 360), "count(o.us)"),
     "merchant_count_7d": ("shop", window(7, 120), "count(o.us)"),
-    "merchant_fraud_rate_7d": ("shop", window(7, 120, delay_days=7), "sum(o.fraud) / count(o.us)"),
+    "merchant_fraud_rate_7d": ("shop", window(7, 360, delay_days=7), "sum(o.fraud) / count(o.us)"),
 }
 """By feature: the key, the window, and the aggregate over the other events `o` of an event `e`."""
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from fraud_platform.features import table as feature_table
-from fraud_platform.features.catalog import catalog_of
+from fraud_platform.features.selection import catalog_of
 from fraud_platform.features.table import read_features
 from fraud_platform.warehouse import connect, day_files
 from fraud_platform_tests.defs.conftest import (

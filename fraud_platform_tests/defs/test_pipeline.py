@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud_platform.features.catalog import catalog_of
+from fraud_platform.features.selection import catalog_of
 from fraud_platform.features.table import read_features
 from fraud_platform.transactions.check import check_source
 from fraud_platform.transactions.draft import draft_source

@@ -10,8 +10,8 @@ import pytest
 
 from fraud_platform.errors import CatalogError, WarehouseError
 from fraud_platform.features import table
-from fraud_platform.features.catalog import Catalog, build_catalog
 from fraud_platform.features.events import IDENTITY
+from fraud_platform.features.selection import Catalog, build_catalog
 from fraud_platform.features.table import features_of, materialize_features, read_features
 from fraud_platform.warehouse import day_files
 

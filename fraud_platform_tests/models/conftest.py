@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud_platform.features.catalog import CatalogOrigin
+from fraud_platform.features.selection import CatalogOrigin
 from fraud_platform.models.algorithms import XGBoost
 from fraud_platform.models.dataset import Periods, Snapshot, label_events, plan_periods, write_snapshot
 from fraud_platform.models.training import TrainedModel, train

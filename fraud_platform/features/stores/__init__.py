@@ -1,56 +1,118 @@
-"""What an online store does; each store is one module of this package."""
+"""What an online store does; each store is one module of this package.
+
+A store keeps three things: records (what was decided and reported, for ever), states (one per key of
+an entity, replaced together by a rebuild, gone when they are too old to be read), and the outbox (what
+was committed, in order, for the warehouse). It knows nothing of what the bytes mean.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 
-Outcome = Literal["committed", "changed", "exists"]
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one read saw: the ground that a commit stands on.
+
+    Attributes:
+        records: the value of each record that was asked for, None where there is none.
+        states: the value of each state that was asked for, None where there is none.
+        seen: what the store itself needs to find out whether any of them changed since.
+    """
+
+    records: Mapping[bytes, bytes | None]
+    states: Mapping[bytes, bytes | None]
+    seen: object
 
 
-@dataclass(frozen=True)
-class StoredDecision:
-    """A decision as it was answered, with the digest of the request that it answered."""
+class Entry(NamedTuple):
+    """One entry of the outbox; sequences grow by commit order and are never used twice."""
 
-    request_digest: bytes
-    decision: bytes
+    sequence: int
+    content: bytes
+
+
+class Rebuild(Protocol):
+    """A new set of states, invisible until it is published. Leaving the block unpublished drops it."""
+
+    def put(self, states: Iterable[tuple[bytes, int, bytes]]) -> int:
+        """Write or replace states, each (key, the latest event time that it holds in µs, state).
+
+        Returns the number written. Commits of others go on meanwhile.
+        """
+        ...
+
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The new state of each key, None where there is none."""
+        ...
+
+    def record(self, records: Iterable[tuple[bytes, bytes]]) -> int:
+        """Write records that the store does not have yet; those it has stay. Visible at once."""
+        ...
+
+    def publish(self, fingerprint: str, through: int) -> bool:
+        """Replace all states by the new ones at once, unless the outbox has entries after `through`.
+
+        Returns False, having changed nothing, where it has: catch up with them and publish again.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class Store(Protocol):
-    """State by key, and decisions by transaction id, committed together.
+    """Safe for many processes at once; every process opens it for itself.
 
-    A reader computes on what `read` gave; `commit` refuses where any of it changed in between, so
-    that many processes can write at once and lose nothing.
+    Keys are 16 bytes. Every method raises StoreError, saying what to do, where the store cannot be
+    read or written.
     """
 
-    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The state of each key, None where there is none."""
-        ...
-
-    def decision(self, transaction_id: str) -> StoredDecision | None:
-        """The decision that was committed for this transaction."""
+    def read(self, records: Sequence[bytes], states: Sequence[bytes]) -> Snapshot:
+        """The present values, all as of one moment, in one round trip."""
         ...
 
     def commit(
         self,
-        transaction_id: str,
-        stored: StoredDecision,
-        before: Mapping[bytes, bytes | None],
-        after: Mapping[bytes, bytes],
-    ) -> Outcome:
-        """Write the new states and the decision, all or nothing.
+        snapshot: Snapshot,
+        records: Mapping[bytes, bytes],
+        states: Mapping[bytes, bytes],
+        event_us: int,
+        entry: bytes,
+    ) -> int | None:
+        """Write records and states and append `entry` to the outbox: all or nothing, in one round trip.
+
+        Args:
+            snapshot: from `read`, for the same records and states.
+            event_us: the latest event time that the states hold, microseconds.
 
         Returns:
-            "exists" where the transaction was decided before, "changed" where a key's state is no
-            longer what `before` says (read again and retry); nothing is written in either case.
+            The entry's sequence; None, with nothing written, where any record or state that the snapshot
+            holds has changed since, or the states were rebuilt: read again, compute again, commit again.
         """
         ...
 
-    def rebuild(self, fingerprint: str, states: Iterable[tuple[bytes, bytes]]) -> int:
-        """Replace the states of all keys at once; decisions stay. Returns the number of keys."""
+    def entries(self, after: int, limit: int) -> list[Entry]:
+        """The first `limit` entries of the outbox whose sequence is greater than `after`, in order."""
+        ...
+
+    def rebuild(self) -> Rebuild:
+        """Begin a new set of states; the old one serves until the new one is published."""
+        ...
+
+    def expire(self, before_us: int) -> int:
+        """Remove the states whose latest event is before this moment; returns how many.
+
+        A store that lets them go by itself removes none.
+        """
         ...
 
     def fingerprint(self) -> str | None:
-        """The fingerprint of the catalog that the states belong to; None for an empty store."""
+        """The fingerprint of the catalog that the states belong to; None where none were published."""
         ...
 
     def close(self) -> None: ...

@@ -1,0 +1,177 @@
+"""Rebuilding the online store: the states as the warehouse knows them, then what the outbox knows beyond it.
+
+The service goes on deciding meanwhile; the new states replace the old ones at once, when nothing was
+committed that they do not hold.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from fraud_platform.decisions.journal import Decided, Labelled, decision_key, decode, encode, label_key
+from fraud_platform.features.events import read_events
+from fraud_platform.features.expressions import KNOWN_FRAUD
+from fraud_platform.features.online import OnlineFeatures, states_of
+from fraud_platform.features.selection import Catalog
+from fraud_platform.features.stores import Entry, Rebuild, Store
+from fraud_platform.transactions.request import to_microseconds
+from fraud_platform.warehouse import last_day
+
+ENTRIES_AT_ONCE = 1000
+_NEVER = 2**62
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What a rebuild did.
+
+    Attributes:
+        keys: states written from the warehouse.
+        events: events of the warehouse that they hold.
+        caught_up: events of the outbox that the warehouse did not have.
+        relabelled: labels of the outbox that changed a state.
+        latest_us: the latest event of the warehouse, microseconds.
+    """
+
+    keys: int
+    events: int
+    caught_up: int
+    relabelled: int
+    latest_us: int
+
+
+def rebuild_states(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, store: Store, before: datetime | None = None
+) -> Rebuilt:
+    """Build the states of every key anew and publish them; decisions and labels stay.
+
+    Args:
+        before: take only events and labels from before this moment, and nothing from the outbox;
+            default: all that there is.
+
+    Raises:
+        WarehouseError: if there are no validated transactions.
+        StoreError: if the store cannot be written.
+    """
+    last = last_day(connection, "validated_transactions") if before is None else (before - timedelta(days=1)).date()
+    events = read_events(connection, catalog, last + timedelta(days=1), last, known_before=before)
+    latest = int(events["event_us"].max() or 0)  # pyright: ignore[reportArgumentType] - an int64 column
+    with store.rebuild() as new:
+        done = Rebuilt(new.put(states_of(events, catalog)), events.height, 0, 0, latest)
+        new.record(_known_frauds(connection, catalog, events, before))
+        catch_up = _CatchUp(connection, catalog, store, new)
+        through = 0
+        while True:
+            entries = store.entries(through, ENTRIES_AT_ONCE)
+            if before is None:
+                done = catch_up.take(entries, done)
+            through = entries[-1].sequence if entries else through
+            if not entries and new.publish(catalog.fingerprint, through):
+                return done
+
+
+class _CatchUp:
+    """Adds to the new states what the outbox has and the warehouse lacks."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, store: Store, new: Rebuild) -> None:
+        self._connection = connection
+        self._catalog = catalog
+        self._features = OnlineFeatures(catalog)
+        self._store = store
+        self._new = new
+        self._counted: dict[str, tuple[int, bool, bool]] = {}
+        """By transaction: when it was reported, whether as a fraud, and whether the new states count it."""
+
+    def take(self, entries: list[Entry], done: Rebuilt) -> Rebuilt:
+        found = [decode(entry.content) for entry in entries]
+        decided = [entry for entry in found if isinstance(entry, Decided)]
+        known = self._in_warehouse([entry.decision.transaction_id for entry in decided])
+        self._read_labels([entry.transaction_id for entry in found if isinstance(entry, Labelled)])
+        for entry in found:
+            if isinstance(entry, Labelled):
+                done = replace(done, relabelled=done.relabelled + self._relabel(entry))
+            elif entry.decision.transaction_id not in known:
+                self._add(entry.event)
+                done = replace(done, caught_up=done.caught_up + 1)
+        return done
+
+    def _add(self, event: dict[str, Any]) -> None:
+        keys = self._features.keys(event)
+        states = dict(zip(keys.values(), self._new.get(list(keys.values())), strict=True))
+        features = self._features.compute(event, keys, states)
+        self._new.put((key, features.latest_us, state) for key, state in features.states.items())
+        if event[KNOWN_FRAUD]:
+            self._counted[event["transaction_id"]] = (0, True, True)
+
+    def _relabel(self, label: Labelled) -> bool:
+        reported, was_fraud, counted = self._counted.get(label.transaction_id, (-1, False, False))
+        if (label.reported_us, label.is_fraud) <= (reported, was_fraud):
+            return False
+        at = decision_key(label.transaction_id)
+        record = self._store.read([at], []).records[at]
+        decided = decode(record) if record else None
+        counts = counted
+        if isinstance(decided, Decided):
+            event = decided.event
+            if label.reported_us <= event["event_us"] + self._catalog.label_delay_us:
+                counts = label.is_fraud
+            if counts != counted:
+                keys = self._features.labelled_keys(event)
+                states = dict(zip(keys.values(), self._new.get(list(keys.values())), strict=True))
+                after = self._features.relabel(event, keys, states, counts - counted)
+                self._new.put((key, label.reported_us, state) for key, state in after.items())
+        self._counted[label.transaction_id] = (label.reported_us, label.is_fraud, counts)
+        return counts != counted
+
+    def _in_warehouse(self, ids: list[str]) -> set[str]:
+        """Those that were validated or quarantined: the states hold them, or must not."""
+        if not ids:
+            return set()
+        query = """
+            SELECT transaction_id FROM validated_transactions WHERE transaction_id IN (SELECT unnest($ids))
+            UNION SELECT transaction_id FROM quarantined_transactions WHERE transaction_id IN (SELECT unnest($ids))
+        """
+        return {row[0] for row in self._connection.execute(query, {"ids": ids}).fetchall()}
+
+    def _read_labels(self, ids: list[str]) -> None:
+        """What the warehouse knows about these transactions, once each."""
+        asked = [transaction_id for transaction_id in ids if transaction_id not in self._counted]
+        for transaction_id, is_fraud, reported_us, counts in _labels(self._connection, self._catalog, asked):
+            self._counted[transaction_id] = (reported_us, is_fraud, counts)
+
+
+def _labels(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, ids: list[str], before: datetime | None = None
+) -> list[tuple[str, bool, int, bool]]:
+    """The newest label of each transaction that has one in time: id, verdict, when, whether the states count it."""
+    query = """
+        SELECT l.transaction_id, max(struct_pack(us := epoch_us(l.reported_at), fraud := l.is_fraud)) AS newest
+        FROM validated_labels l JOIN validated_transactions t USING (transaction_id)
+        WHERE l.transaction_id IN (SELECT unnest($ids)) AND epoch_us(l.reported_at) <= t.event_us + $delay
+            AND epoch_us(l.reported_at) < $before
+        GROUP BY l.transaction_id
+    """
+    parameters = {"ids": ids, "delay": catalog.label_delay_us, "before": to_microseconds(before) if before else _NEVER}
+    rows = connection.execute(query, parameters).fetchall() if ids else []
+    return [(transaction_id, newest["fraud"], newest["us"], newest["fraud"]) for transaction_id, newest in rows]
+
+
+def _known_frauds(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, events: pl.DataFrame, before: datetime | None
+) -> Iterator[tuple[bytes, bytes]]:
+    """The label records of the frauds that the states count and that may still be taken back in time."""
+    moment = to_microseconds(before) if before else int(events["event_us"].max() or 0)  # pyright: ignore[reportArgumentType]
+    recent = events.filter((pl.col(KNOWN_FRAUD) == 1) & (pl.col("event_us") + catalog.label_delay_us >= moment))
+    ids = recent["transaction_id"].to_list()
+    for transaction_id, is_fraud, reported_us, counts in _labels(connection, catalog, ids, before):
+        record = Labelled(transaction_id, is_fraud, reported_us, counts)
+        yield label_key(transaction_id), encode(record)
+
+
+def moment_of(event_us: int) -> datetime:
+    """The moment, in UTC, of a number of microseconds since 1970."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=event_us)

@@ -1,0 +1,46 @@
+"""How the kernels of this package are compiled: once a machine, and again whenever any of them changes.
+
+Numba's own cache looks only at the file that a function stands in. A kernel has others compiled into it,
+so after a change in another file it would go on computing the old features: here the cache's folder is
+named by the content of all of them.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import config, njit
+
+_CONSTANTS = ("expressions.py",)
+"""Modules without kernels whose constants are compiled in."""
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+
+def compiled(function: Kernel) -> Kernel:
+    """Compile on first use; runs without the interpreter's lock."""
+    settings = cast(Any, config)
+    before = settings.CACHE_DIR
+    settings.CACHE_DIR = str(_cache_folder())
+    try:
+        return cast(Kernel, njit(cache=True, nogil=True)(function))
+    finally:
+        settings.CACHE_DIR = before
+
+
+@cache
+def _cache_folder() -> Path:
+    """Beside the code where it may be written, else among the temporary files."""
+    package = Path(__file__).parent
+    content = hashlib.sha256()
+    for module in sorted(package.glob("*.py")):
+        source = module.read_bytes()
+        if b"@compiled" in source or module.name in _CONSTANTS:
+            content.update(source)
+    beside = package / "__pycache__"
+    base = beside if os.access(beside if beside.exists() else package, os.W_OK) else Path(tempfile.gettempdir())
+    return base / f"kernels-{content.hexdigest()[:16]}"
