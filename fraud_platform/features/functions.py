@@ -37,11 +37,12 @@ _DAY_US = 86_400_000_000
 
 @dataclass(frozen=True)
 class Function:
-    """One function: its code in `apply`, the number of its arguments, and the same in SQL."""
+    """One function: its code in `apply`, the number of its arguments, the same in SQL; a flag gives 0 or 1."""
 
     code: int
     arity: int
     sql: str
+    is_flag: bool = False
 
 
 FUNCTIONS: dict[str, Function] = {
@@ -53,10 +54,10 @@ FUNCTIONS: dict[str, Function] = {
     "log1p": Function(_LOG1P, 1, "ln(1 + {0})"),
     "sin_turn": Function(_SIN_TURN, 1, "sin(2 * pi() * {0})"),
     "cos_turn": Function(_COS_TURN, 1, "cos(2 * pi() * {0})"),
-    "is_multiple": Function(_IS_MULTIPLE, 2, "CAST({0} % {1} = 0 AS INT)"),
-    "equals": Function(_EQUALS, 2, "CAST({0} = {1} AS INT)"),
-    "differs": Function(_DIFFERS, 2, "CAST({0} <> {1} AS INT)"),
-    "between": Function(_BETWEEN, 3, "CAST({0} >= {1} AND {0} < {2} AS INT)"),
+    "is_multiple": Function(_IS_MULTIPLE, 2, "CAST({0} % {1} = 0 AS INT)", is_flag=True),
+    "equals": Function(_EQUALS, 2, "CAST({0} = {1} AS INT)", is_flag=True),
+    "differs": Function(_DIFFERS, 2, "CAST({0} <> {1} AS INT)", is_flag=True),
+    "between": Function(_BETWEEN, 3, "CAST({0} >= {1} AND {0} < {2} AS INT)", is_flag=True),
     "deviation": Function(
         _DEVIATION,
         3,

@@ -14,13 +14,13 @@ from fraud_platform.features.expressions import (
     Rolling,
     walk,
 )
+from fraud_platform.features.functions import FUNCTIONS
 from fraud_platform.features.selection import Catalog
 from fraud_platform.transactions.contract import TRANSACTION_COLUMNS
 
 FeatureType = Literal["flag", "integer", "real"]
 
 _UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1, "µs"))
-_FLAG_FUNCTIONS = frozenset({"equals", "differs", "between", "is_multiple"})
 _INTEGER_COLUMNS = frozenset({"event_us", KNOWN_FRAUD})
 
 
@@ -84,8 +84,8 @@ def type_of(formula: Expression | float | str) -> FeatureType:
         whole = formula.name in _INTEGER_COLUMNS or (column is not None and column.type == "int64")
         return "integer" if whole else "real"
     if isinstance(formula, Call):
-        both_flags = formula.function == "multiply" and all(type_of(part) == "flag" for part in formula.arguments)
-        return "flag" if formula.function in _FLAG_FUNCTIONS or both_flags else "real"
+        is_flag = FUNCTIONS[formula.function].is_flag or all(type_of(part) == "flag" for part in formula.arguments)
+        return "flag" if is_flag else "real"
     return "real"
 
 

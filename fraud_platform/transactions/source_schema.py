@@ -15,7 +15,9 @@ from fraud_platform.transactions import contract
 ROW_NUMBER = "_row"
 """As the source column of transaction_id: the number of the row in its file, where a source has no ids."""
 
-RESERVED = frozenset({"day", "event_us", *contract.TRANSACTION_COLUMNS, *(column.name for column in contract.LABEL)})
+RESERVED = frozenset(
+    {"day", "event_us", "known_fraud", *contract.TRANSACTION_COLUMNS, *(column.name for column in contract.LABEL)}
+)
 """Names that an attribute cannot take: they are columns of the tables already."""
 
 MAPPABLE = tuple(name for name in contract.TRANSACTION_COLUMNS if name not in ("event_time", "amount_cents"))
