@@ -5,11 +5,14 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from fraud_platform.errors import CatalogError, WarehouseError
 from fraud_platform.features import table
+from fraud_platform.features.batch import compute_aggregates
 from fraud_platform.features.events import IDENTITY
 from fraud_platform.features.selection import Catalog, build_catalog
 from fraud_platform.features.table import features_of, materialize_features, read_features
@@ -88,13 +91,13 @@ def test_a_chunk_that_fails_leaves_every_file_as_it_was(
     before = contents(tmp_path)
     connection.execute("UPDATE validated_transactions SET amount_cents = amount_cents + 1")
 
-    def fails_later(opened: duckdb.DuckDBPyConnection, of: Catalog, first: date, last: date) -> pl.DataFrame:
-        if first > FIRST + timedelta(days=1):
+    def fails_later(events: pl.DataFrame, of: Catalog, skip: int) -> NDArray[np.int64]:
+        if skip:
             raise CatalogError("a sum left the range of int64")
-        return features_of(opened, of, first, last)
+        return compute_aggregates(events, of, skip)
 
     monkeypatch.setattr(table, "CHUNK_ROWS", 40)
-    monkeypatch.setattr(table, "features_of", fails_later)
+    monkeypatch.setattr(table, "compute_aggregates", fails_later)
     with pytest.raises(CatalogError):
         materialize_features(connection, catalog, tmp_path, FIRST, LAST)
     assert contents(tmp_path) == before
