@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     online_store_durable: bool = Field(
         False, description="whether an answer waits for the disk (LMDB); default: for the operating system"
     )
+    max_minutes_ahead: PositiveInt = Field(
+        60, description="how far ahead of the service's clock the time of a transaction may be"
+    )
     parity_days: PositiveInt = Field(1, description="days that the parity report replays")
 
     s3_endpoint_url: str | None = Field(None, description="an S3-compatible server; default: AWS")

@@ -104,4 +104,5 @@ def load(settings: Settings) -> tuple[Scorer, TransactionDecoder, Store]:
     catalog = rebuild_catalog(artefact.card.catalog)
     store = open_built_store(settings, catalog.look_back_us)
     scorer = Scorer(artefact, catalog, store, bento.info.labels["model_version"])
-    return scorer, TransactionDecoder(catalog.attributes), store
+    decoder = TransactionDecoder(catalog.attributes, ahead_us=settings.max_minutes_ahead * 60_000_000)
+    return scorer, decoder, store

@@ -7,7 +7,6 @@ committed that they do not hold.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -23,6 +22,7 @@ from fraud_platform.warehouse import last_day
 
 ENTRIES_AT_ONCE = 1000
 _NEVER = 2**62
+_UNKNOWN = (-1, False, False)
 
 
 @dataclass(frozen=True)
@@ -83,39 +83,46 @@ class _CatchUp:
         self._features = OnlineFeatures(catalog)
         self._store = store
         self._new = new
+        self._present: set[str] = set()
+        """The transactions of the outbox that the new states hold."""
         self._counted: dict[str, tuple[int, bool, bool]] = {}
         """By transaction: when it was reported, whether as a fraud, and whether the new states count it."""
 
     def take(self, entries: list[Entry], done: Rebuilt) -> Rebuilt:
         found = [decode(entry.content) for entry in entries]
-        decided = [entry for entry in found if isinstance(entry, Decided)]
-        known = self._in_warehouse([entry.decision.transaction_id for entry in decided])
-        self._read_labels([entry.transaction_id for entry in found if isinstance(entry, Labelled)])
+        ids = [_id_of(entry) for entry in found]
+        validated = self._among(ids, "validated_transactions")
+        refused = self._among(ids, "quarantined_transactions")
+        self._present |= validated
+        self._read_labels(ids)
         for entry in found:
             if isinstance(entry, Labelled):
                 done = replace(done, relabelled=done.relabelled + self._relabel(entry))
-            elif entry.decision.transaction_id not in known:
-                self._add(entry.event)
+            elif _id_of(entry) not in validated | refused:
+                self._add(entry)
                 done = replace(done, caught_up=done.caught_up + 1)
         return done
 
-    def _add(self, event: dict[str, Any]) -> None:
+    def _add(self, entry: Decided) -> None:
+        transaction_id, event = entry.decision.transaction_id, entry.event
         keys = self._features.keys(event)
         states = dict(zip(keys.values(), self._new.get(list(keys.values())), strict=True))
         features = self._features.compute(event, keys, states)
         self._new.put((key, features.latest_us, state) for key, state in features.states.items())
-        if event[KNOWN_FRAUD]:
-            self._counted[event["transaction_id"]] = (0, True, True)
+        reported, was_fraud, _ = self._counted.get(transaction_id, _UNKNOWN)
+        self._counted[transaction_id] = (reported, was_fraud, bool(event[KNOWN_FRAUD]))
+        self._present.add(transaction_id)
 
     def _relabel(self, label: Labelled) -> bool:
-        reported, was_fraud, counted = self._counted.get(label.transaction_id, (-1, False, False))
+        reported, was_fraud, counted = self._counted.get(label.transaction_id, _UNKNOWN)
         if (label.reported_us, label.is_fraud) <= (reported, was_fraud):
             return False
         at = decision_key(label.transaction_id)
         record = self._store.read([at], []).records[at]
         decided = decode(record) if record else None
         counts = counted
-        if isinstance(decided, Decided):
+        # A label that came before its event is in what the event was taken in with.
+        if isinstance(decided, Decided) and label.transaction_id in self._present:
             event = decided.event
             if label.reported_us <= event["event_us"] + self._catalog.label_delay_us:
                 counts = label.is_fraud
@@ -127,21 +134,20 @@ class _CatchUp:
         self._counted[label.transaction_id] = (label.reported_us, label.is_fraud, counts)
         return counts != counted
 
-    def _in_warehouse(self, ids: list[str]) -> set[str]:
-        """Those that were validated or quarantined: the states hold them, or must not."""
-        if not ids:
-            return set()
-        query = """
-            SELECT transaction_id FROM validated_transactions WHERE transaction_id IN (SELECT unnest($ids))
-            UNION SELECT transaction_id FROM quarantined_transactions WHERE transaction_id IN (SELECT unnest($ids))
-        """
-        return {row[0] for row in self._connection.execute(query, {"ids": ids}).fetchall()}
+    def _among(self, ids: list[str], table: str) -> set[str]:
+        """Those that the table has."""
+        query = f"SELECT transaction_id FROM {table} WHERE transaction_id IN (SELECT unnest($ids))"
+        return {row[0] for row in self._connection.execute(query, {"ids": ids}).fetchall()} if ids else set()
 
     def _read_labels(self, ids: list[str]) -> None:
         """What the warehouse knows about these transactions, once each."""
         asked = [transaction_id for transaction_id in ids if transaction_id not in self._counted]
         for transaction_id, is_fraud, reported_us, counts in _labels(self._connection, self._catalog, asked):
             self._counted[transaction_id] = (reported_us, is_fraud, counts)
+
+
+def _id_of(entry: Decided | Labelled) -> str:
+    return entry.transaction_id if isinstance(entry, Labelled) else entry.decision.transaction_id
 
 
 def _labels(

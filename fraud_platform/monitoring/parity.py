@@ -6,7 +6,7 @@ Features are compared to the last bit; "missing" equals "missing".
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,20 +17,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraud_platform.errors import StoreError
+from fraud_platform.errors import StoreError, WarehouseError
 from fraud_platform.features.batch import derive_features
 from fraud_platform.features.events import read_events
 from fraud_platform.features.fold import NULL
 from fraud_platform.features.selection import Catalog
+from fraud_platform.features.spark_table import SparkEngine, spark_writers
 from fraud_platform.features.sql import aggregate_names, aggregates_sql
 from fraud_platform.features.stores import Store
 from fraud_platform.features.stores.lmdb import LmdbStore
 from fraud_platform.features.table import read_features
 from fraud_platform.monitoring.replay import replay
 from fraud_platform.settings import Settings
-from fraud_platform.warehouse import connect, last_day
+from fraud_platform.warehouse import connect, last_day, write_files
 
-Engine = Literal["duckdb", "online-lmdb", "online-redis"]
+Engine = Literal["duckdb", "spark", "online-lmdb", "online-redis"]
 
 EXAMPLES = 5
 """Differences that a report shows of each engine."""
@@ -96,7 +97,7 @@ def check_parity(settings: Settings, catalog: Catalog, days: int, engines: Seque
     """Compare the engines with the batch table on the last days that have features.
 
     Raises:
-        WarehouseError: if there are no features of these days.
+        WarehouseError: if there are no features of these days, or not of all their events.
         StoreError: if a store cannot be used.
     """
     with connect(settings.database) as connection:
@@ -106,13 +107,33 @@ def check_parity(settings: Settings, catalog: Catalog, days: int, engines: Seque
         expected, ids = batch.select(catalog.names).to_numpy(), batch["transaction_id"]
         comparisons = []
         for engine in engines:
+            late = None
             if engine == "duckdb":
-                found, late = oracle_features(connection, catalog, first, last), None
+                found = oracle_features(connection, catalog, first, last)
+            elif engine == "spark":
+                found = spark_features(connection, catalog, settings, batch)
             else:
                 with _empty_store(engine, settings, catalog) as store:
                     found, late = replay(connection, catalog, store, first, last)
+            if len(found) != batch.height:
+                raise WarehouseError(
+                    f"There are {len(found):,} events from {first} to {last}, and the feature table has "
+                    f"{batch.height:,}. Materialize `transaction_features` for these days again."
+                )
             comparisons.append(compare(engine, ids, catalog, expected, found, late))
     return ParityReport(first, last, batch.height, len(catalog.features), comparisons)
+
+
+def spark_features(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, settings: Settings, batch: pl.DataFrame
+) -> Floats:
+    """The features of the batch table's events as Spark computes them: float32 (n, d)."""
+    engine = SparkEngine(settings.spark_master, settings.spark_exchange_address, settings.s3_endpoint_url)
+    rows: dict[date, int] = dict(batch.group_by("day").len().sort("day").iter_rows())
+    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
+        with closing(spark_writers(connection, catalog, Path(folder), rows, engine)) as writers:
+            write_files(writers)
+        return read_features(Path(folder), min(rows), max(rows)).select(catalog.names).to_numpy()
 
 
 @contextmanager

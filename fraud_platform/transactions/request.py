@@ -6,6 +6,7 @@ must not become a missing value.
 
 import hashlib
 import re
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -25,9 +26,12 @@ class TransactionDecoder:
 
     Args:
         attributes: the numeric attributes that the source adds to the contract; all optional.
+        ahead_us: how far ahead of this machine's clock an event may be, microseconds; default: as far as it
+            likes, for replays. One event far in the future would push the past of its keys out of every window.
     """
 
-    def __init__(self, attributes: Iterable[str] = ()) -> None:
+    def __init__(self, attributes: Iterable[str] = (), ahead_us: int | None = None) -> None:
+        self._ahead_us = ahead_us
         extra = [(name, float | None, None) for name in attributes]
         self._type = msgspec.defstruct(
             "Transaction",
@@ -57,6 +61,13 @@ class TransactionDecoder:
                 f"event_time {event['event_time'].isoformat()} is not between {EARLIEST_EVENT} and {LATEST_EVENT}",
                 field="event_time",
                 fix="Send the time of the payment, RFC 3339 with an offset, such as 2026-01-31T09:30:00Z.",
+            )
+        if self._ahead_us is not None and event["event_us"] > time.time_ns() // 1000 + self._ahead_us:
+            raise InvalidTransaction(
+                f"event_time {event['event_time'].isoformat()} is more than {self._ahead_us // 60_000_000} minutes "
+                "ahead of the service's clock",
+                field="event_time",
+                fix="Set the sender's clock and its offset from UTC right, or allow more with FRAUD_MAX_MINUTES_AHEAD.",
             )
         return event
 

@@ -94,3 +94,25 @@ def test_the_digest_ignores_order_and_spacing_and_sees_every_value() -> None:
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))
 def test_microseconds_are_exact(moment: datetime) -> None:
     assert to_microseconds(moment) == (moment - EPOCH) // timedelta(microseconds=1)
+
+
+class TestAhead:
+    """A service that takes events up to an hour ahead of its clock."""
+
+    decoder = TransactionDecoder(ahead_us=3_600_000_000)
+
+    def body(self, ahead: timedelta) -> bytes:
+        moment = (datetime.now(UTC) + ahead).isoformat()
+        return json.dumps({"transaction_id": "t", "event_time": moment, "customer_id": "c", "amount_cents": 1}).encode()
+
+    def test_an_event_from_the_future_is_refused_and_told_why(self) -> None:
+        with pytest.raises(InvalidTransaction, match="more than 60 minutes ahead") as refused:
+            self.decoder.decode(self.body(timedelta(minutes=61)))
+        assert refused.value.field == "event_time" and refused.value.fix
+
+    @pytest.mark.parametrize("ahead", [timedelta(minutes=59), timedelta(0), timedelta(days=-400)])
+    def test_a_clock_that_is_somewhat_fast_is_no_error(self, ahead: timedelta) -> None:
+        assert self.decoder.decode(self.body(ahead))["customer_id"] == "c"
+
+    def test_a_replay_may_be_of_any_time(self) -> None:
+        assert TransactionDecoder().decode(self.body(timedelta(days=400)))
