@@ -1,6 +1,8 @@
 """What every test shares."""
 
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from fraud_platform_tests.components import pytest_collection_modifyitems, pytest_terminal_summary
+from fraud_platform_tests.features.stores.redis_server import RedisServer
 from fraud_platform_tests.installation import SMALL_SOURCE, Installation
 
 __all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
@@ -32,3 +35,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 def demo_result(installation: Installation) -> dict[str, Any]:
     """The JSON object that the demo of `installation` ended with."""
     return json.loads(Path(installation.folder / "demo.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """For all tests that leave it running; each takes a namespace of its own."""
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:  # a socket's path has to be short
+        server = RedisServer(Path(folder))
+        server.start()
+        yield server
+        server.stop()

@@ -16,14 +16,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_platform.errors import CatalogError
+from fraud_platform.errors import CatalogError, SettingsError
 from fraud_platform.features import spark as driver
 from fraud_platform.features.batch import compute_features
 from fraud_platform.features.events import IDENTITY
 from fraud_platform.features.expressions import DAY, MINUTE
 from fraud_platform.features.fold import NULL
 from fraud_platform.features.selection import Catalog, build_catalog
-from fraud_platform.features.spark import DAY_FOLDER, compute_features_on_spark, key_begins, pack_rows, unpack_rows
+from fraud_platform.features.spark import (
+    DAY_FOLDER,
+    compute_features_on_spark,
+    key_begins,
+    pack_rows,
+    spark_session,
+    unpack_rows,
+)
 from fraud_platform.warehouse import day_files
 from fraud_platform_tests.defs.conftest import FEATURES, INGESTION, assert_same_tables, maker
 from fraud_platform_tests.features.histories import CATALOG, START
@@ -202,6 +209,12 @@ def test_the_asset_writes_the_same_tables_with_either_engine(spark: "SparkSessio
         assert not list((tmp_path / "an exchange [1]").iterdir()), "what was exchanged is taken away"
     metadata = one.asset_materializations_for_node("transaction_features")[0].metadata
     assert metadata["engine"].value == "spark"
+
+
+def test_without_pyspark_the_setting_and_the_fix_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark.errors", None)
+    with pytest.raises(SettingsError, match=r"FRAUD_FEATURE_ENGINE=spark.*pip install"), spark_session("local[1]"):
+        pass
 
 
 part = st.sampled_from(["a", "b", None])

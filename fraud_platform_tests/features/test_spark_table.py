@@ -98,6 +98,7 @@ def test_an_s3_address_does_the_same(
     assert not [one.key for one in bucket.objects.all() if "features-" in one.key]
 
 
+@pytest.mark.slow
 def test_a_bucket_that_does_not_exist_is_told(bucket: Any, endpoint: str) -> None:
     with (
         pytest.raises(WarehouseError, match=r"Cannot create s3a://nobody/x/.*FRAUD_SPARK_EXCHANGE"),

@@ -15,6 +15,7 @@ from fraud_platform.monitoring.parity import Engine, check_parity, compare
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import load_source
 from fraud_platform.warehouse import connect, day_file, last_day
+from fraud_platform_tests.features.stores.redis_server import RedisServer
 from fraud_platform_tests.installation import Installation
 
 CATALOG = build_catalog({"customer_id", "amount_cents"}, [], 7 * DAY)
@@ -64,8 +65,8 @@ class TestReplay:
     ) -> None:
         settings = installation.settings
         if engine == "online-redis":
-            url = request.getfixturevalue("redis_url")
-            settings = settings.model_copy(update={"online_store_url": url})
+            server: RedisServer = request.getfixturevalue("redis_server")
+            settings = settings.model_copy(update={"online_store_url": server.url})
         report = check_parity(settings, catalog, 10, [engine])
         assert report.events > 7000 and report.features == 75
         assert [(c.engine, c.mismatches, c.late) for c in report.comparisons] == [(engine, 0, 0)]

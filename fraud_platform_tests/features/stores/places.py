@@ -1,0 +1,51 @@
+"""Where a store of the tests is. A process that is given a place opens the store for itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fraud_platform.features.stores import Store
+from fraud_platform.features.stores.lmdb import LmdbStore
+from fraud_platform.features.stores.redis import RedisStore
+
+DAY_US = 86_400_000_000
+NAMESPACE = "shop [*] new?"
+"""A name with everything that Redis's patterns would take for a wildcard."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, or the URL of a Redis."""
+
+    address: Path | str
+    namespace: str = NAMESPACE
+
+    def open(self) -> Store:
+        if isinstance(self.address, Path):
+            return LmdbStore(self.address, map_bytes=1 << 30)
+        return RedisStore(self.address, self.namespace, lifetime_us=DAY_US)
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def held_states(store: Store) -> int:
+    """How many states lie in a store, those of every rebuild counted."""
+    if isinstance(store, LmdbStore):
+        with store._env.begin() as view:
+            return view.stat(store._states)["entries"]
+    assert isinstance(store, RedisStore)
+    return sum(name.startswith(store._state_prefix) for name in store._client.scan_iter(count=1000))
+
+
+def commit(store: Store, records: dict[bytes, bytes], states: dict[bytes, bytes], entry: bytes = b"entry") -> int:
+    """Read and commit, with nobody in between."""
+    sequence = store.commit(store.read(list(records), list(states)), records, states, 0, entry)
+    assert sequence is not None
+    return sequence
+
+
+def values(store: Store, records: list[bytes], states: list[bytes]) -> tuple[list[bytes | None], list[bytes | None]]:
+    snapshot = store.read(records, states)
+    assert (list(snapshot.records), list(snapshot.states)) == (records, states)
+    return list(snapshot.records.values()), list(snapshot.states.values())

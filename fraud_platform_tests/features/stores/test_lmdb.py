@@ -1,0 +1,278 @@
+"""What only LMDB does: let states expire by their event time, and refuse files that it cannot trust."""
+
+import itertools
+import multiprocessing
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import lmdb as liblmdb
+import pytest
+from lmdb.verify import verify
+
+from fraud_platform.errors import StoreError
+from fraud_platform.features.stores import lmdb
+from fraud_platform.features.stores.batches import BATCH
+from fraud_platform.features.stores.lmdb import LmdbStore
+from fraud_platform_tests.features.stores.places import commit, held_states, key, values
+
+PAGE = 4096
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[LmdbStore]:
+    with closing(LmdbStore(folder, map_bytes=1 << 30)) as opened:
+        yield opened
+
+
+def rebuilt(store: LmdbStore, states: Iterator[tuple[bytes, int, bytes]]) -> None:
+    with store.rebuild() as rebuild:
+        rebuild.put(states)
+        assert rebuild.publish("fingerprint", 1_000_000)
+
+
+def test_states_expire_by_their_latest_event(store: LmdbStore) -> None:
+    rebuilt(store, ((key(n), n - 50, b"%d" % n) for n in range(100)))
+    snapshot = store.read([], [key(50), key(51)])
+    assert store.commit(snapshot, {}, {key(50): b"renewed", key(51): b"older"}, 90, b"") == 1
+    assert store.expire(before_us=-50) == 0
+    assert store.expire(before_us=10) == 58
+    assert values(store, [], [key(n) for n in (59, 60, 50, 51)])[1] == [None, b"60", b"renewed", b"older"]
+    assert store.expire(before_us=10) == 0
+    assert store.expire(before_us=1_000_000) == 42
+    assert held_states(store) == 0
+
+
+@pytest.mark.parametrize("scanned", [1, 7, 2 * BATCH, 1_000_000])
+def test_expiry_goes_through_all_states(store: LmdbStore, scanned: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lmdb, "SCANNED", scanned)
+    rows = BATCH * 3 + 1 if scanned > 7 else 30
+    rebuilt(store, ((key(n), n % 3, b"") for n in range(rows)))
+    assert store.expire(before_us=1) == (rows + 2) // 3
+    assert held_states(store) == rows - (rows + 2) // 3
+
+
+def test_expiry_of_a_new_store(store: LmdbStore) -> None:
+    assert store.expire(before_us=1) == 0
+    commit(store, {key(1): b"r"}, {key(1): b"s"})
+    assert store.expire(before_us=1) == 1
+    assert values(store, [key(1)], [key(1)]) == ([b"r"], [None])
+
+
+def test_what_has_expired_and_come_back_is_not_what_was_read(store: LmdbStore) -> None:
+    commit(store, {}, {key(1): b"same"})
+    snapshot = store.read([], [key(1)])
+    store.expire(before_us=1)
+    assert store.commit(snapshot, {}, {key(1): b"mine"}, 0, b"") is None
+    commit(store, {}, {key(1): b"same"})
+    assert store.commit(snapshot, {}, {key(1): b"mine"}, 0, b"") is None
+
+
+def test_what_is_renewed_meanwhile_does_not_expire(store: LmdbStore) -> None:
+    rows = 3 * BATCH
+    rebuilt(store, ((key(n), 0, b"old") for n in range(rows)))
+
+    def renew() -> None:
+        for number in range(0, rows, 10):
+            while store.commit(store.read([], [key(number)]), {}, {key(number): b"new"}, 1, b"") is None:
+                pass
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    removed = store.expire(before_us=1)
+    thread.join()
+    removed += store.expire(before_us=1)
+    assert held_states(store) == rows // 10
+    assert rows - rows // 10 <= removed <= rows
+    assert set(values(store, [], [key(n) for n in range(0, rows, 10)])[1]) == {b"new"}
+
+
+def fill(store: LmdbStore, done: list[int]) -> None:
+    """Commit for ever, each commit a record and a state of the next number."""
+    for number in itertools.count():
+        commit(store, {key(number): b"r"}, {key(number): b"s" * 3000}, b"e")
+        done.append(number)
+
+
+def filled(folder: Path) -> Path:
+    """The file of a store that was closed."""
+    with closing(LmdbStore(folder, map_bytes=1 << 30)) as store:
+        rebuilt(store, ((key(n), 0, b"x" * (n % 5000)) for n in range(500)))
+        for number in range(20):
+            commit(store, {key(number): b"r" * 100}, {key(number): b"s" * 3000}, b"e" * 500)
+    return folder / "data.mdb"
+
+
+def opened(folder: Path) -> None:
+    """In a process of its own, for what might kill it."""
+    with pytest.raises(StoreError, match=r"Move the folder away .* and materialize `online_state`"):
+        LmdbStore(folder, map_bytes=1 << 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.98])
+def test_a_file_that_was_cut_is_refused(folder: Path, share: float) -> None:
+    file = filled(folder)
+    with file.open("r+b") as handle:
+        handle.truncate(int(file.stat().st_size * share) // PAGE * PAGE)
+    process = SPAWN.Process(target=opened, args=(folder,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, PAGE, PAGE + 1000, 2 * PAGE, 3 * PAGE + 1])
+def test_a_file_of_which_little_is_left_is_refused(folder: Path, size: int) -> None:
+    file = filled(folder)
+    with file.open("r+b") as handle:
+        handle.truncate(size)
+    opened(folder)
+    assert file.stat().st_size == size
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"\xff", b"?"])
+def test_a_file_full_of_nonsense_is_refused(folder: Path, byte: bytes) -> None:
+    file = filled(folder)
+    content = file.read_bytes()
+    file.write_bytes(content[: 2 * PAGE] + byte * (len(content) - 2 * PAGE))
+    opened(folder)
+    file.write_bytes(byte * len(content))
+    opened(folder)
+
+
+def test_a_file_that_is_short_by_what_is_free_is_not_refused(folder: Path) -> None:
+    """LMDB does not write pages that a transaction took at the end of the file and gave back."""
+    with closing(LmdbStore(folder, map_bytes=1 << 30)) as store:
+        commit(store, {key(1): b"r"}, {key(1): b"s"}, b"e")
+    file = folder / "data.mdb"
+    with liblmdb.open(str(folder), map_size=1 << 30, max_dbs=4) as env:
+        records = env.open_db(b"records")
+        for _ in range(10):  # what one transaction frees another must have before
+            with env.begin(write=True) as write:
+                for number in range(200):
+                    write.put(key(number + 10), bytes(9000), db=records)
+                for number in range(200):
+                    write.delete(key(number + 10), db=records)
+        length = (env.info()["last_pgno"] + 1) * PAGE
+    assert file.stat().st_size < length
+    with closing(LmdbStore(folder, map_bytes=1 << 30)) as store:
+        assert file.stat().st_size == length
+        assert values(store, [key(1)], [key(1)]) == ([b"r"], [b"s"])
+        commit(store, {}, {key(1): b"t"})
+
+
+def test_what_a_store_does_leaves_a_sound_file(folder: Path) -> None:
+    with closing(LmdbStore(folder, map_bytes=1 << 30)) as store:
+        for size in (0, 100, 2_500, 9_000, 40_000):
+            rebuilt(store, ((key(n), n, bytes(size)) for n in range(300)))
+            for number in range(100):
+                commit(store, {key(number): bytes(size)}, {key(number + 250): bytes(size // 2)}, bytes(size))
+            with store.rebuild() as rebuild:
+                rebuild.put((key(n % 100), 0, bytes(size)) for n in range(150))
+            store.expire(before_us=150)
+        length = (store._env.info()["last_pgno"] + 1) * PAGE
+    assert verify(folder) == []
+    assert (folder / "data.mdb").stat().st_size == length
+
+
+def test_a_store_that_is_full_says_so_and_keeps_what_it_has(folder: Path) -> None:
+    done: list[int] = []
+    with closing(LmdbStore(folder, map_bytes=1 << 20)) as store:
+        with pytest.raises(StoreError, match="larger map_bytes"):
+            fill(store, done)
+        assert 100 < len(done) < 1000
+        latest, lost = key(done[-1]), key(done[-1] + 1)
+        assert values(store, [latest, lost], [latest, lost]) == ([b"r", None], [b"s" * 3000, None])
+        assert len(store.entries(0, 1000)) == len(done)
+    with closing(LmdbStore(folder, map_bytes=1 << 24)) as store:
+        assert commit(store, {}, {lost: b"s" * 3000}) == len(done) + 1
+
+
+def test_a_rebuild_without_room_leaves_the_old_states(folder: Path) -> None:
+    with closing(LmdbStore(folder, map_bytes=1 << 23)) as store:
+        rebuilt(store, ((key(n), 0, b"old" * 700) for n in range(500)))
+        with pytest.raises(StoreError, match="larger map_bytes"), store.rebuild() as rebuild:
+            rebuild.put((key(n), 0, b"new" * 700) for n in range(10_000))
+        assert values(store, [], [key(1)])[1] == [b"old" * 700]
+    with closing(LmdbStore(folder, map_bytes=1 << 30)) as store:
+        rebuilt(store, ((key(n), 0, b"new" * 700) for n in range(2_000)))
+        assert held_states(store) == 2_000
+
+
+def fills_the_disk(folder: Path) -> None:
+    """The system lets no file of this process grow beyond a megabyte."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    store, done = LmdbStore(folder, map_bytes=1 << 30), []
+    with pytest.raises(StoreError, match=r"cannot be written: .*disk with room"):
+        fill(store, done)
+    assert values(store, [], [key(done[-1]), key(done[-1] + 1)])[1] == [b"s" * 3000, None]
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_takes_nothing_away(folder: Path) -> None:
+    process = SPAWN.Process(target=fills_the_disk, args=(folder,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    with closing(LmdbStore(folder, map_bytes=1 << 30)) as store:
+        done = len(store.entries(0, 1000))
+        assert held_states(store) == done > 100
+        assert commit(store, {}, {key(done): b"s"}) == done + 1
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for folder in (tmp_path / "file", tmp_path / "file" / "store"):
+        with pytest.raises(StoreError, match=rf"The online store in {folder} cannot be opened: .*folder on a local"):
+            LmdbStore(folder)
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), liblmdb.ReadonlyError("Permission denied")]
+)
+def test_a_folder_of_somebody_else_is_explained(
+    folder: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(liblmdb, "open", refuse)
+    with pytest.raises(StoreError, match="Give this user the right to write"):
+        LmdbStore(folder)
+
+
+def test_it_is_opened_once_in_a_process(store: LmdbStore, folder: Path) -> None:
+    with pytest.raises(StoreError, match="open it once in each process"):
+        LmdbStore(folder)
+    assert commit(store, {}, {key(1): b"s"}) == 1
+
+
+def test_after_it_was_closed_it_says_so(folder: Path) -> None:
+    store = LmdbStore(folder)
+    snapshot = store.read([], [])
+    store.close()
+    for attempt in (
+        lambda: store.read([], []),
+        lambda: store.commit(snapshot, {}, {}, 0, b""),
+        lambda: store.entries(0, 1),
+        lambda: store.rebuild(),
+        lambda: store.expire(0),
+        lambda: store.fingerprint(),
+    ):
+        with pytest.raises(StoreError, match="closed"):
+            attempt()
+
+
+def test_a_durable_store_does_the_same(folder: Path) -> None:
+    with closing(LmdbStore(folder, map_bytes=1 << 30, durable=True)) as store:
+        commit(store, {key(1): b"r"}, {key(1): b"s"})
+        rebuilt(store, iter([(key(1), 0, b"t")]))
+        assert values(store, [key(1)], [key(1)]) == ([b"r"], [b"t"])

@@ -1,0 +1,167 @@
+"""Several processes on one store, some of which are killed: nothing is lost, nothing is there by halves."""
+
+import itertools
+import multiprocessing
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, cast
+
+import pytest
+
+from fraud_platform.errors import StoreError
+from fraud_platform.features.stores import Store
+from fraud_platform.features.stores.batches import BATCH
+from fraud_platform_tests.features.stores.places import Place, held_states, key, values
+from fraud_platform_tests.features.stores.redis_server import PATIENCE
+
+pytestmark = pytest.mark.slow
+
+SPAWN = multiprocessing.get_context("spawn")
+COUNTERS = 5
+KEY = key(1)
+
+
+@contextmanager
+def running(target: Callable[..., None], *arguments: Any) -> Iterator[tuple[SpawnProcess, Connection]]:
+    """A process that opens the store for itself, and our end of the pipe that it reports through."""
+    ours, theirs = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=target, args=(*arguments, theirs))
+    process.start()
+    theirs.close()  # the pipe ends when the process does
+    try:
+        yield process, cast(Connection, ours)
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def received(pipe: Connection) -> int:
+    assert pipe.poll(PATIENCE), "the other process reports nothing"
+    return pipe.recv()
+
+
+def rest(pipe: Connection) -> list[int]:
+    """All that was reported and not received, to the end of the process."""
+    reported = []
+    while pipe.poll(PATIENCE):
+        try:
+            reported.append(pipe.recv())
+        except EOFError:
+            return reported
+    raise AssertionError("the other process goes on")
+
+
+def count_pairs(place: Place, seed: int, times: int, pipe: Connection) -> None:
+    """Count two of the counters up in each commit, whoever else does; report its sequence."""
+    chance = random.Random(seed)
+    with closing(place.open()) as store:
+        for _ in range(times):
+            pair = [key(number) for number in chance.sample(range(COUNTERS), 2)]
+            sequence = None
+            while sequence is None:
+                snapshot = store.read([], pair)
+                states = {name: b"%d" % (int(state or b"0") + 1) for name, state in snapshot.states.items()}
+                sequence = store.commit(snapshot, {}, states, 0, b"".join(pair))
+            pipe.send(sequence)
+
+
+def test_processes_on_the_same_keys_lose_nothing(place: Place, store: Store) -> None:
+    times = 1_000
+    with running(count_pairs, place, 1, times) as (_, first), running(count_pairs, place, 2, times) as (_, second):
+        reported = [*rest(first), *rest(second)]
+    entries = store.entries(0, 10_000)
+    assert sorted(reported) == [entry.sequence for entry in entries] == list(range(1, 2 * times + 1))
+    counts = Counter(number for entry in entries for number in (entry.content[:16], entry.content[16:]))
+    assert counts.total() == 4 * times
+    names = [key(number) for number in range(COUNTERS)]
+    assert values(store, [], names)[1] == [b"%d" % counts[name] for name in names]
+
+
+def count_for_ever(place: Place, pipe: Connection) -> None:
+    """Each commit keeps its number in a record of its own, in a state and in its entry."""
+    with closing(place.open()) as store:
+        for _ in itertools.count():
+            snapshot = store.read([], [KEY])
+            number = int(snapshot.states[KEY] or b"0") + 1
+            sequence = store.commit(snapshot, {key(number): b"r" * 300}, {KEY: b"%d" % number}, 0, b"%d" % number)
+            assert sequence == number
+            pipe.send(sequence)
+
+
+def test_a_process_killed_while_it_commits(place: Place, store: Store) -> None:
+    total = 0
+    for commits in (1, 50, 333):
+        with running(count_for_ever, place) as (process, pipe):
+            reported = [received(pipe) for _ in range(commits)]
+            process.kill()
+            reported += rest(pipe)
+            process.join()
+            assert process.exitcode == -signal.SIGKILL
+        entries = store.entries(0, 1_000_000)
+        assert reported == list(range(total + 1, total + len(reported) + 1))
+        assert total + len(reported) <= len(entries) <= total + len(reported) + 1
+        total = len(entries)
+        assert [(entry.sequence, int(entry.content)) for entry in entries] == [(n, n) for n in range(1, total + 1)]
+        records, states = values(store, [key(number) for number in range(1, total + 2)], [KEY])
+        assert records == [b"r" * 300] * total + [None]
+        assert states == [b"%d" % total]
+
+
+def rebuild_for_ever(place: Place, pipe: Connection) -> None:
+    """Publish every other rebuild, each with states of its own number only."""
+    with closing(place.open()) as store:
+        for number in itertools.count(1):
+            with store.rebuild() as rebuild:
+                rebuild.put((key(n), 0, b"%d" % number) for n in range(BATCH + 500))
+                if number % 2:
+                    assert rebuild.publish(f"catalog {number}", 0)
+            pipe.send(number)
+
+
+def test_a_process_killed_while_it_rebuilds(place: Place, store: Store) -> None:
+    """Whatever it left, what serves is whole, and the next rebuild clears up."""
+    names = [key(number) for number in range(BATCH + 500)]
+    for rebuilds in (0, 1, 2, 7):
+        with running(rebuild_for_ever, place) as (process, pipe):
+            for _ in range(rebuilds):
+                received(pipe)
+            process.kill()
+            rest(pipe)
+            process.join()
+        found = set(values(store, [], names)[1])
+        fingerprint = store.fingerprint()
+        assert len(found) == 1
+        assert found == {fingerprint and fingerprint.removeprefix("catalog ").encode()}
+        assert rebuilds == 0 or fingerprint is not None
+    with store.rebuild() as rebuild:
+        assert rebuild.get(names[:1]) == [None]
+        rebuild.put([(KEY, 0, b"s")])
+        assert rebuild.publish("at last", 0)
+    assert held_states(store) == 1
+
+
+def rebuild_until_refused(place: Place, pipe: Connection) -> None:
+    with suppress(StoreError):
+        rebuild_for_ever(place, pipe)
+
+
+def test_processes_that_rebuild_at_once(place: Place, store: Store) -> None:
+    """The later of two goes on; the earlier ends with an error, and has destroyed nothing."""
+    with running(rebuild_until_refused, place) as (_, first), running(rebuild_until_refused, place) as (_, second):
+        going_on = [first, second]
+        while len(going_on) == 2:
+            for pipe in wait(going_on, PATIENCE):
+                try:
+                    received(cast(Connection, pipe))
+                except EOFError:
+                    going_on.remove(cast(Connection, pipe))
+        for _ in range(4):
+            received(going_on[0])
+    found = set(values(store, [], [key(number) for number in range(BATCH + 500)])[1])
+    assert found == {(store.fingerprint() or "").removeprefix("catalog ").encode()}
