@@ -1,6 +1,6 @@
 """The batch driver: the features of many events at once, from events in columns."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import cpu_count
@@ -49,14 +49,18 @@ def compute_aggregates(
     times = events["event_us"].to_numpy()
     if times.size and np.any(times[1:] < times[:-1]):
         raise CatalogError("Events must be in ascending order of event_us. Sort them before computing features.")
-    inputs = _inputs(events, catalog)
     aggregates = np.full((len(catalog.all_rollings), times.size - skip), NULL, np.int64)
     place = {rolling: position for position, rolling in enumerate(catalog.all_rollings)}
     with ThreadPoolExecutor(threads or cpu_count()) as pool:
+        names = list(dict.fromkeys(name for entity in catalog.rollings for name in entity))
+        codes = dict(zip(names, pool.map(lambda name: dense_codes(events[name]), names), strict=True))
+        inputs = _inputs(events, catalog, codes, pool)
         for entity, rollings in catalog.rollings.items():
-            groups = Groups(key_codes(events, entity), times, skip)
-            used = dict.fromkeys(_input_of(rolling) for rolling in rollings if rolling.column is not None)
-            sorted_inputs = dict(zip(used, pool.map(groups.sort, map(inputs.__getitem__, used)), strict=True))
+            groups = Groups(key_codes([codes[name] for name in entity]), times, skip)
+            used = [name for name in dict.fromkeys(map(_input_of, rollings)) if name is not None]
+            sorted_inputs: dict[Input | None, NDArray[np.int64]] = dict(
+                zip(used, pool.map(groups.sort, map(inputs.__getitem__, used)), strict=True)
+            )
             _run_all(
                 pool,
                 (
@@ -96,38 +100,43 @@ def feature_derivation(catalog: Catalog) -> Derivation:
     return Derivation(formulas, catalog.formula_columns, catalog.all_rollings)
 
 
-def key_codes(events: pl.DataFrame, entity: tuple[str, ...]) -> NDArray[np.int64]:
-    """Each event's key as a dense number, -1 where any part of the key is null: int64 (n,)."""
-    codes = dense_codes(events[entity[0]])
-    for name in entity[1:]:
-        part = dense_codes(events[name])
+def key_codes(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Each event's key as a dense number, -1 where any part of the key is null: int64 (n,).
+
+    Args:
+        parts: the `dense_codes` of each column of the entity.
+    """
+    codes = parts[0]
+    for part in parts[1:]:
         paired = np.where((codes < 0) | (part < 0), -1, codes * (part.max(initial=0) + 1) + part)
         codes = dense_codes(pl.Series(paired).replace(-1, None))
     return codes
 
 
-Input = tuple[bool, Expression | None]
+Input = tuple[bool, Expression]
 """What a rolling folds: whether as dense numbers (distinct), and of which formula."""
 
 
-def _input_of(rolling: Rolling) -> Input:
-    return rolling.operation == "distinct", rolling.column
+def _input_of(rolling: Rolling) -> Input | None:
+    return None if rolling.column is None else (rolling.operation == "distinct", rolling.column)
 
 
-def _inputs(events: pl.DataFrame, catalog: Catalog) -> dict[Input, NDArray[np.int64]]:
+def _inputs(
+    events: pl.DataFrame, catalog: Catalog, codes: Mapping[str, NDArray[np.int64]], pool: ThreadPoolExecutor
+) -> dict[Input, NDArray[np.int64]]:
     """The column of every rolling: int64 (n,), NULL (dense numbers: -1) where missing."""
-    wanted = dict.fromkeys(_input_of(rolling) for rolling in catalog.all_rollings)
-    found: dict[Input, NDArray[np.int64]] = {}
-    for dense, column in wanted:
-        if column is None:
-            continue
+
+    def fill(one: Input) -> NDArray[np.int64]:
+        dense, column = one
         if dense and isinstance(column, Column):
-            found[dense, column] = dense_codes(events[column.name])
-        else:
-            names = sorted(columns_of(column))
-            (values,) = Derivation([column], names, []).to_integers(to_matrix(events, names))
-            found[dense, column] = dense_codes(pl.Series(values).replace(NULL, None)) if dense else values
-    return found
+            known = codes.get(column.name)
+            return dense_codes(events[column.name]) if known is None else known
+        names = sorted(columns_of(column))
+        (values,) = Derivation([column], names, []).to_integers(to_matrix(events, names))
+        return dense_codes(pl.Series(values).replace(NULL, None)) if dense else values
+
+    wanted = [name for name in dict.fromkeys(map(_input_of, catalog.all_rollings)) if name is not None]
+    return dict(zip(wanted, pool.map(fill, wanted), strict=True))
 
 
 def _run_all(pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], None]]) -> None:

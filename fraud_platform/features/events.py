@@ -1,5 +1,6 @@
 """Reading the events of the warehouse in the shape that features are computed from."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
@@ -13,6 +14,9 @@ IDENTITY = ("transaction_id", "event_us", "day", "customer_id", "amount_cents")
 """The columns that stand before the features in every feature table."""
 
 TABLE_COLUMNS = frozenset({"event_us", "known_fraud"})
+
+RUN_ROWS = 2_000_000
+"""Rows that are sorted together."""
 
 _BATCH_ROWS = 100_000
 
@@ -36,14 +40,33 @@ def read_events(
     Returns:
         the columns of `catalog.columns` and of IDENTITY, ascending by (event_us, transaction_id).
     """
-    return _select(connection, catalog, first, last, known_before).order("event_us, transaction_id").pl()
+    reach = first - timedelta(days=-(-catalog.look_back_us // DAY))
+    # In runs of days: sorting them one after the other takes a part of the memory of sorting them together.
+    runs = [
+        _select(connection, catalog, start, end, known_before).order("event_us, transaction_id").pl()
+        for start, end in _runs(connection, reach, last)
+    ]
+    return pl.concat(runs)
+
+
+def _runs(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> Iterator[tuple[date, date]]:
+    """The days in [first, last], in runs of about RUN_ROWS rows; one run at least."""
+    per_day = "SELECT day, count(*) FROM validated_transactions WHERE day BETWEEN ? AND ? GROUP BY day ORDER BY day"
+    start, rows = first, 0
+    for day, count in connection.execute(per_day, [first, last]).fetchall():
+        rows += count
+        if rows >= RUN_ROWS and day < last:
+            yield start, day
+            start, rows = day + timedelta(days=1), 0
+    yield start, last
 
 
 def stream_events(
     connection: duckdb.DuckDBPyConnection, catalog: Catalog, first: date, last: date
 ) -> pa.RecordBatchReader:
     """The events of `read_events` in no order, a batch at a time: they need not fit in memory."""
-    return _select(connection, catalog, first, last).to_arrow_reader(_BATCH_ROWS)
+    reach = first - timedelta(days=-(-catalog.look_back_us // DAY))
+    return _select(connection, catalog, reach, last).to_arrow_reader(_BATCH_ROWS)
 
 
 def _select(
@@ -53,13 +76,13 @@ def _select(
     last: date,
     known_before: datetime | None = None,
 ) -> duckdb.DuckDBPyRelation:
+    """The events whose day is in [first, last]."""
     before = datetime.max if known_before is None else known_before.astimezone(UTC).replace(tzinfo=None)
-    reach = first - timedelta(days=-(-catalog.look_back_us // DAY))
     names = dict.fromkeys((*IDENTITY, *sorted(catalog.columns - TABLE_COLUMNS)))
     columns = ", ".join(f't."{name}"' for name in names)
     return connection.sql(
         f"""
-        WITH events AS (SELECT * FROM validated_transactions WHERE day BETWEEN $reach AND $last),
+        WITH events AS (SELECT * FROM validated_transactions WHERE day BETWEEN $first AND $last),
         known AS (
             SELECT l.transaction_id, arg_max(l.is_fraud, (l.reported_at, l.is_fraud)) AS is_fraud
             FROM validated_labels l JOIN events t USING (transaction_id)
@@ -69,5 +92,5 @@ def _select(
         SELECT {columns}, coalesce(k.is_fraud, false)::BIGINT AS known_fraud
         FROM events t LEFT JOIN known k USING (transaction_id)
         """,
-        params={"reach": reach, "last": last, "delay": catalog.label_delay_us, "before": before},
+        params={"first": first, "last": last, "delay": catalog.label_delay_us, "before": before},
     )

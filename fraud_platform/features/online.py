@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraud_platform.features.batch import feature_derivation, key_codes
-from fraud_platform.features.columns import to_matrix, to_vector
+from fraud_platform.features.columns import dense_codes, to_matrix, to_vector
 from fraud_platform.features.derive import Derivation
 from fraud_platform.features.expressions import KNOWN_FRAUD, Column
 from fraud_platform.features.fold import NULL, group_rows
@@ -137,7 +137,7 @@ def states_of(events: pl.DataFrame, catalog: Catalog, threads: int | None = None
     times = events["event_us"].to_numpy()
     with ThreadPoolExecutor(threads or cpu_count()) as pool:
         for entity in catalog.rollings:
-            order, offsets = group_rows(key_codes(events, entity))
+            order, offsets = group_rows(key_codes([dense_codes(events[name]) for name in entity]))
             latest = times[order[offsets[1:] - 1]]
             firsts = order[offsets[:-1]]
             parts = [events[name].gather(firsts) for name in entity]

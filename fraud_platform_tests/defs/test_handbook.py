@@ -8,7 +8,10 @@ import duckdb
 import numpy as np
 import pytest
 
+from fraud_platform.features.selection import catalog_of
 from fraud_platform.features.table import read_features
+from fraud_platform.monitoring.parity import check_parity
+from fraud_platform.transactions.sources import load_source
 from fraud_platform_tests.components import HANDBOOK, ROOT
 from fraud_platform_tests.defs.conftest import RAW, VALIDATED, MakePlatform, Platform, failed_checks
 
@@ -115,6 +118,16 @@ def test_a_feature_is_what_the_naive_join_gives(
     assert found["transaction_id"].equals(expected["id"].rename("transaction_id"))
     np.testing.assert_array_equal(found[name].to_numpy(), expected["value"].fill_null(np.nan).to_numpy())
     assert found[name].n_unique() > 5
+
+
+@pytest.mark.handbook
+@pytest.mark.slow
+def test_two_days_replayed_through_the_serving_path_and_in_sql_give_the_table(handbook: Platform) -> None:
+    settings = handbook.settings
+    catalog = catalog_of(load_source(settings.source, settings.data))
+    report = check_parity(settings, catalog, 2, ["duckdb", "online-lmdb"])
+    assert report.last == LAST and report.events > 18_000
+    assert [(c.engine, c.mismatches, c.late) for c in report.comparisons] == [("duckdb", 0, 0), ("online-lmdb", 0, 0)]
 
 
 def test_the_code_has_no_special_case_for_the_handbook() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fraud_platform.errors import CatalogError
 from fraud_platform.features.batch import compute_aggregates, compute_features, key_codes
-from fraud_platform.features.columns import to_matrix
+from fraud_platform.features.columns import dense_codes, to_matrix
 from fraud_platform.features.derive import Derivation
 from fraud_platform.features.expressions import DAY, HOUR
 from fraud_platform.features.fold import NULL
@@ -90,4 +90,4 @@ def test_the_formulas_of_a_small_history_are_what_their_names_say() -> None:
 
 def test_a_key_with_a_null_part_is_no_key() -> None:
     frame = pl.DataFrame({"a": ["x", None, "x", "y"], "b": ["1", "1", None, "1"]})
-    assert key_codes(frame, ("a", "b")).tolist() == [0, -1, -1, 1]
+    assert key_codes([dense_codes(frame["a"]), dense_codes(frame["b"])]).tolist() == [0, -1, -1, 1]

@@ -22,7 +22,7 @@ class Place:
     def open(self) -> Store:
         if isinstance(self.address, Path):
             return LmdbStore(self.address, map_bytes=1 << 30)
-        return RedisStore(self.address, self.namespace, lifetime_us=DAY_US)
+        return opened(self.address, self.namespace)
 
 
 def key(number: int) -> bytes:
@@ -49,3 +49,7 @@ def values(store: Store, records: list[bytes], states: list[bytes]) -> tuple[lis
     snapshot = store.read(records, states)
     assert (list(snapshot.records), list(snapshot.states)) == (records, states)
     return list(snapshot.records.values()), list(snapshot.states.values())
+
+
+def opened(url: str, namespace: str = NAMESPACE) -> RedisStore:
+    return RedisStore(url, namespace, DAY_US)

@@ -16,6 +16,7 @@ import pytest
 from fraud_platform.errors import StoreError
 from fraud_platform.features.stores import Store
 from fraud_platform.features.stores.batches import BATCH
+from fraud_platform_tests.features.stores.counting import count_up, counted
 from fraud_platform_tests.features.stores.places import Place, held_states, key, values
 from fraud_platform_tests.features.stores.redis_server import PATIENCE
 
@@ -84,17 +85,16 @@ def test_processes_on_the_same_keys_lose_nothing(place: Place, store: Store) -> 
 
 
 def count_for_ever(place: Place, pipe: Connection) -> None:
-    """Each commit keeps its number in a record of its own, in a state and in its entry."""
     with closing(place.open()) as store:
-        for _ in itertools.count():
-            snapshot = store.read([], [KEY])
-            number = int(snapshot.states[KEY] or b"0") + 1
-            sequence = store.commit(snapshot, {key(number): b"r" * 300}, {KEY: b"%d" % number}, 0, b"%d" % number)
-            assert sequence == number
-            pipe.send(sequence)
+        while True:
+            pipe.send(count_up(store))
 
 
 def test_a_process_killed_while_it_commits(place: Place, store: Store) -> None:
+    """What it reported is there, and at most one commit more.
+
+    LMDB may show that one only when somebody writes, who then has to read again.
+    """
     total = 0
     for commits in (1, 50, 333):
         with running(count_for_ever, place) as (process, pipe):
@@ -103,14 +103,10 @@ def test_a_process_killed_while_it_commits(place: Place, store: Store) -> None:
             reported += rest(pipe)
             process.join()
             assert process.exitcode == -signal.SIGKILL
-        entries = store.entries(0, 1_000_000)
         assert reported == list(range(total + 1, total + len(reported) + 1))
-        assert total + len(reported) <= len(entries) <= total + len(reported) + 1
-        total = len(entries)
-        assert [(entry.sequence, int(entry.content)) for entry in entries] == [(n, n) for n in range(1, total + 1)]
-        records, states = values(store, [key(number) for number in range(1, total + 2)], [KEY])
-        assert records == [b"r" * 300] * total + [None]
-        assert states == [b"%d" % total]
+        ours = [sequence for sequence in (count_up(store), count_up(store)) if sequence is not None]
+        before, total = total, counted(store)
+        assert total - before - len(reported) - len(ours) in (0, 1)
 
 
 def rebuild_for_ever(place: Place, pipe: Connection) -> None:
@@ -140,6 +136,7 @@ def test_a_process_killed_while_it_rebuilds(place: Place, store: Store) -> None:
         assert found == {fingerprint and fingerprint.removeprefix("catalog ").encode()}
         assert rebuilds == 0 or fingerprint is not None
     with store.rebuild() as rebuild:
+        assert held_states(store) == len(names)
         assert rebuild.get(names[:1]) == [None]
         rebuild.put([(KEY, 0, b"s")])
         assert rebuild.publish("at last", 0)
