@@ -145,22 +145,23 @@ def compact(plan: Plan, state: State) -> None:
     """Merge the buckets that no future window can tell apart; drop those that none can see."""
     steps, buckets, latest = plan.steps, state.buckets, state.header[LATEST]
     kinds = steps.shape[0]
-    # Below clear[k] no window that moves by one of the first k steps begins or ends any more.
-    clear = np.empty(kinds + 1, np.int64)
-    clear[0] = np.iinfo(np.int64).max
+    # No window that moves by one of the first k steps begins or ends below `clear` any more, so that whole buckets of
+    # the next step may be made below limits[k]; what lies below limits[-1] is seen by none.
+    limits = np.empty(kinds + 1, np.int64)
+    clear = np.iinfo(np.int64).max
     for kind in range(kinds):
-        boundary = (latest - steps[kind, 1]) // steps[kind, 0] * steps[kind, 0]
-        clear[kind + 1] = min(clear[kind], boundary)
+        clear = min(clear, (latest - steps[kind, 1]) // steps[kind, 0] * steps[kind, 0])
+        limits[kind + 1] = clear if kind + 1 == kinds else clear // steps[kind + 1, 0] * steps[kind + 1, 0]
     kept = 0
     for place in range(state.header[BUCKETS]):
         start = buckets[place, 0]
         step = steps[0, 0]
         for kind in range(kinds - 1, 0, -1):
-            coarse = start // steps[kind, 0] * steps[kind, 0]
-            if coarse + steps[kind, 0] <= clear[kind]:
-                start, step = coarse, steps[kind, 0]
+            if start < limits[kind]:
+                step = steps[kind, 0]
+                start = start // step * step
                 break
-        if start + step <= clear[kinds]:
+        if start + step <= limits[kinds]:
             continue
         if kept > 0 and buckets[kept - 1, 0] == start:
             for slot in range(plan.slots.shape[0]):

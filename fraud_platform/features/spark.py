@@ -237,7 +237,7 @@ def _check_feature_code(expected: str) -> None:
     if feature_code() != expected:
         raise CatalogError(
             f"The fraud_platform of an executor ({sys.executable} on {os.uname().nodename}) is not the one that "
-            "started it. Install the same version on every machine."
+            "started it. Install the same version on every machine, and restart what ran while it changed."
         )
 
 
