@@ -12,11 +12,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HANDBOOK = ROOT.parent / "shared" / "data" / "handbook" / "transactions.parquet"
 CHROMIUM = Path("/usr/bin/chromium")
+JAVA = Path(shutil.which("java") or "/usr/bin/java")
 REDIS = Path(shutil.which("redis-server") or shutil.which("valkey-server") or "/usr/bin/redis-server")
 
 COMPONENTS = {
     "handbook": (HANDBOOK, "put the handbook's transactions (simulated-data-raw) there as one Parquet file"),
     "browser": (CHROMIUM, "install Chromium (Debian: apt-get install chromium)"),
+    "spark": (JAVA, "install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)"),
     "redis": (REDIS, "install Redis or Valkey (Debian: apt-get install redis-server)"),
 }
 """By marker: the file that its tests need, and how to get it."""
@@ -30,6 +32,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Raises:
         pytest.UsageError: if CI is set, and a component of a collected test is absent.
     """
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.spark)
     absent = {marker for marker, (path, _) in COMPONENTS.items() if not path.exists()}
     lacking = {item: marker for item in items for marker in absent if item.get_closest_marker(marker)}
     counts = {marker: list(lacking.values()).count(marker) for marker in sorted(set(lacking.values()))}

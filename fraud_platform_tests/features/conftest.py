@@ -1,7 +1,6 @@
 """What the tests of the Spark driver and of Spark's SQL share."""
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,9 +28,8 @@ CONFIGURATION = {
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     """A Spark session that the tests of one process share; what a test sets in `spark.conf` it sets back."""
-    pyspark = pytest.importorskip("pyspark", reason="needs pyspark: pip install 'fraud-platform[spark]'")
-    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-        pytest.skip("needs Java 17 or later")
+    import pyspark.sql
+
     folder = tmp_path_factory.mktemp("spark")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SPARK_HOME", str(_home(Path(pyspark.__file__).parent, folder / "home")))
