@@ -61,6 +61,9 @@ bench: venv ## the benchmarks, one JSON line each
 	$(BIN)/python benchmarks/definitions.py
 	$(BIN)/python benchmarks/simulator.py
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/features.py
+	$(BIN)/python benchmarks/online.py
+	$(BIN)/python benchmarks/parity.py --days 45
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --quiet --output-file requirements.lock
