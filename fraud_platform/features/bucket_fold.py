@@ -156,6 +156,9 @@ def compact(plan: Plan, state: State) -> None:
     for place in range(state.header[BUCKETS]):
         start = buckets[place, 0]
         step = steps[0, 0]
+        if start >= limits[1] and kept == place:  # this and all after it stay as they are
+            kept = state.header[BUCKETS]
+            break
         for kind in range(kinds - 1, 0, -1):
             if start < limits[kind]:
                 step = steps[kind, 0]
@@ -168,7 +171,8 @@ def compact(plan: Plan, state: State) -> None:
                 value = buckets[place, 1 + slot]
                 _add_slot(plan.slots[slot, 0], buckets[kept - 1], 1 + slot, value, state.header)
         else:
-            buckets[kept] = buckets[place]
+            if kept < place:
+                buckets[kept] = buckets[place]
             buckets[kept, 0] = start
             kept += 1
     state.header[BUCKETS] = kept
