@@ -14,6 +14,7 @@ def test_the_last_line_says_what_came_out(demo_result: dict[str, Any]) -> None:
         "transactions",
         "quarantined",
         "features",
+        "parity_mismatches",
         "auc",
         "average_precision",
         "model_version",
@@ -22,6 +23,10 @@ def test_the_last_line_says_what_came_out(demo_result: dict[str, Any]) -> None:
         "scored_batch",
         "seconds",
     }
+
+
+def test_batch_sql_and_the_serving_path_gave_the_same_features(demo_result: dict[str, Any]) -> None:
+    assert (demo_result["features"], demo_result["parity_mismatches"]) == (75, 0)
 
 
 def test_every_transaction_is_scored_in_batch(demo_result: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """The expectation suites: each check passes on good data and fails on exactly the aspect that is broken."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -453,3 +455,13 @@ def test_fraud_rate_of_too_few_matured_events_passes_and_says_why(
 def test_labels_that_were_not_yet_reported_at_as_of_do_not_count(connection: duckdb.DuckDBPyConnection) -> None:
     found = label_check(connection, 1, as_of=datetime(2026, 1, 10, tzinfo=UTC).replace(tzinfo=None))
     assert found["fraud_rate"].observed["frauds"] == 12
+
+
+@pytest.mark.slow
+def test_a_process_without_a_main_file_survives_the_import_beside_spark() -> None:
+    """So are runs that Dagster's daemon launches; Spark Connect takes them for doctests and ends them."""
+    code = (
+        "from fraud_platform.transactions.expectations.runner import run; run('s', [], None); import pyspark; print(1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
