@@ -48,7 +48,8 @@ def _transaction_features(source: Source) -> dg.AssetsDefinition:
         """
         first, last = day_range(context)
         with connect(settings.database) as connection:
-            rows = materialize_features(connection, catalog, settings.features, first, last, _spark(settings))
+            spark = SparkEngine.of(settings) if settings.feature_engine == "spark" else None
+            rows = materialize_features(connection, catalog, settings.features, first, last, spark)
         add_rows_per_day(context, "transaction_features", rows)
         return dg.MaterializeResult(metadata=_metadata(catalog, settings, rows))
 
@@ -58,12 +59,6 @@ def _transaction_features(source: Source) -> dg.AssetsDefinition:
 def feature_columns(catalog: Catalog) -> dict[str, tuple[str, str]]:
     """The type and the meaning of each model input, in catalog order."""
     return {feature.name: ("float32", feature.meaning) for feature in catalog.features}
-
-
-def _spark(settings: Settings) -> SparkEngine | None:
-    if settings.feature_engine == "local":
-        return None
-    return SparkEngine(settings.spark_master, settings.spark_exchange_address, settings.s3_endpoint_url)
 
 
 def _metadata(catalog: Catalog, settings: Settings, rows: dict[date, int]) -> dict[str, Any]:

@@ -49,11 +49,16 @@ def read_events(
     return pl.concat(runs)
 
 
+def rows_per_day(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> dict[date, int]:
+    """The validated events of each day in [first, last] that has any, in order of day."""
+    per_day = "SELECT day, count(*) FROM validated_transactions WHERE day BETWEEN ? AND ? GROUP BY day ORDER BY day"
+    return dict(connection.execute(per_day, [first, last]).fetchall())
+
+
 def _runs(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> Iterator[tuple[date, date]]:
     """The days in [first, last], in runs of about RUN_ROWS rows; one run at least."""
-    per_day = "SELECT day, count(*) FROM validated_transactions WHERE day BETWEEN ? AND ? GROUP BY day ORDER BY day"
     start, rows = first, 0
-    for day, count in connection.execute(per_day, [first, last]).fetchall():
+    for day, count in rows_per_day(connection, first, last).items():
         rows += count
         if rows >= RUN_ROWS and day < last:
             yield start, day

@@ -135,9 +135,10 @@ def states_of(events: pl.DataFrame, catalog: Catalog, threads: int | None = None
     columns = to_matrix(events, catalog.input_columns)
     inputs = np.ascontiguousarray(Derivation(catalog.inputs, catalog.input_columns, []).to_integers(columns).T)
     times = events["event_us"].to_numpy()
+    codes = {name: dense_codes(events[name]) for name in {name for entity in catalog.rollings for name in entity}}
     with ThreadPoolExecutor(threads or cpu_count()) as pool:
         for entity in catalog.rollings:
-            order, offsets = group_rows(key_codes([dense_codes(events[name]) for name in entity]))
+            order, offsets = group_rows(key_codes([codes[name] for name in entity]))
             latest = times[order[offsets[1:] - 1]]
             firsts = order[offsets[:-1]]
             parts = [events[name].gather(firsts) for name in entity]

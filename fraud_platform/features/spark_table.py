@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from fraud_platform.errors import SettingsError, WarehouseError
 from fraud_platform.features.events import stream_events
 from fraud_platform.features.selection import Catalog
 from fraud_platform.features.spark import DAY_FOLDER, compute_features_on_spark, spark_session
+from fraud_platform.settings import Settings
 from fraud_platform.warehouse import day_file
 
 
@@ -38,6 +40,11 @@ class SparkEngine:
     master: str
     exchange: str
     s3_endpoint_url: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The Spark that the settings name."""
+        return cls(settings.spark_master, settings.spark_exchange_address, settings.s3_endpoint_url)
 
 
 def spark_writers(

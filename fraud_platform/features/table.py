@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fraud_platform.errors import WarehouseError
 from fraud_platform.features.batch import compute_aggregates, derive_features
-from fraud_platform.features.events import IDENTITY, read_events
+from fraud_platform.features.events import IDENTITY, read_events, rows_per_day
 from fraud_platform.features.selection import Catalog
 from fraud_platform.features.spark_table import SparkEngine, spark_writers
 from fraud_platform.warehouse import day_file, day_files, last_day, remove_other_days, write_files
@@ -45,7 +45,7 @@ def materialize_features(
         WarehouseError: if there are no validated transactions at all.
     """
     last_day(connection, "validated_transactions")  # raises where there are none
-    counts = _rows_per_day(connection, first, last)
+    counts = rows_per_day(connection, first, last)
     local = _writers(connection, catalog, folder, counts)
     with closing(spark_writers(connection, catalog, folder, counts, spark) if spark else local) as writers:
         write_files(writers)
@@ -53,11 +53,6 @@ def materialize_features(
     if day_files(folder, date.min, date.max):
         _create_view(connection, folder)
     return counts
-
-
-def _rows_per_day(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> dict[date, int]:
-    per_day = "SELECT day, count(*) FROM validated_transactions WHERE day BETWEEN ? AND ? GROUP BY day ORDER BY day"
-    return dict(connection.execute(per_day, [first, last]).fetchall())
 
 
 def _writers(

@@ -219,7 +219,7 @@ class Timeline:
         )
         self._check_range()
         encoded, begin = [], 0
-        content = buffer.tobytes()
+        content = buffer[: ends[reached - 1]].tobytes()
         for group in range(first, reached):
             encoded.append(self._header + content[begin : ends[group]])
             begin = int(ends[group])

@@ -128,10 +128,9 @@ def spark_features(
     connection: duckdb.DuckDBPyConnection, catalog: Catalog, settings: Settings, batch: pl.DataFrame
 ) -> Floats:
     """The features of the batch table's events as Spark computes them: float32 (n, d)."""
-    engine = SparkEngine(settings.spark_master, settings.spark_exchange_address, settings.s3_endpoint_url)
     rows: dict[date, int] = dict(batch.group_by("day").len().sort("day").iter_rows())
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
-        with closing(spark_writers(connection, catalog, Path(folder), rows, engine)) as writers:
+        with closing(spark_writers(connection, catalog, Path(folder), rows, SparkEngine.of(settings))) as writers:
             write_files(writers)
         return read_features(Path(folder), min(rows), max(rows)).select(catalog.names).to_numpy()
 
