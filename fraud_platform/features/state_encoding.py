@@ -1,19 +1,27 @@
-"""The state of one key as bytes: variable-length integers, times as ages, so that most take a byte or two."""
+"""The state of one key as bytes: a head of variable-length integers, then the buckets, column by column.
+
+Times are ages, so that most integers of the head take a byte or two. Behind it stand, where there is any
+bucket, the width of each column, a byte each, and the columns: the slots, and how many units each bucket
+starts before the next one (the last: before the latest instant).
+"""
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fraud_platform.features.bucket_fold import BUCKETS, LATEST, OVERFLOW, Plan, State, compact, reset
+from fraud_platform.features.buckets import BUCKETS, LATEST, OVERFLOW, Int64, Plan, State, compact, empty_of, reset
 from fraud_platform.features.compilation import compiled
 from fraud_platform.features.expressions import DISTINCT_LIMIT
 from fraud_platform.features.fold import NULL
+from fraud_platform.features.state_columns import WIDEST, Bytes, put_column, take_column, width_of
 
-Bytes = NDArray[np.uint8]
-
-FORMAT = 2
+FORMAT = 3
 """The version of the encoding, a byte in every state's header."""
+
+_WIDEST_GAP = 4
+"""Bytes: more units than the longest window has."""
+_FURTHEST = 1 << 62
+"""Microseconds from 1970 to a latest instant, at most: what is reckoned from it stays in the range of int64."""
 
 
 @compiled
@@ -61,7 +69,7 @@ def encode(plan: Plan, state: State, buffer: Bytes, place: int) -> int:
     for kind in range(plan.lasts.size):
         place = _put(buffer, place, state.lasts[kind, 0])
         place = _put(buffer, place, NULL if state.lasts[kind, 1] == NULL else latest - state.lasts[kind, 1])
-    furthest = plan.steps[-1, 0] + plan.steps[:, 1].max()
+    furthest = plan.unit * (plan.steps[-1, 0] + plan.steps[:, 1].max())
     for kind in range(plan.distincts.size):
         kept = 0
         for known in range(state.seen_sizes[kind]):
@@ -76,13 +84,25 @@ def encode(plan: Plan, state: State, buffer: Bytes, place: int) -> int:
         place = _put(buffer, place, state.waiting_sizes[kind])
         for known in range(state.waiting_sizes[kind]):
             place = _put(buffer, place, state.waiting_seen[kind, known])
-    before = latest // plan.steps[0, 0]
-    for bucket in range(header[BUCKETS] - 1, -1, -1):
-        start = state.buckets[bucket, 0] // plan.steps[0, 0]
-        place = _put(buffer, place, before - start)
-        before = start
-        for slot in range(plan.slots.shape[0]):
-            place = _put(buffer, place, state.buckets[bucket, 1 + slot])
+    if header[BUCKETS] == 0:
+        return place
+    return _put_buckets(plan.slots, state.starts, state.columns, header[BUCKETS], latest // plan.unit, buffer, place)
+
+
+@compiled
+def _put_buckets(
+    slots: Int64, starts: Int64, columns: Int64, size: Any, latest: Any, buffer: Bytes, widths: int
+) -> int:
+    gaps = columns.shape[0] - 1
+    for bucket in range(size - 1):
+        columns[gaps, bucket] = starts[bucket + 1] - starts[bucket]
+    columns[gaps, size - 1] = latest - starts[size - 1]
+    place = widths + columns.shape[0]
+    for column in range(columns.shape[0]):
+        empty = 0 if column == gaps else empty_of(slots[column, 0])
+        width = width_of(columns, column, size, empty)
+        buffer[widths + column] = width
+        place = put_column(columns, column, size, width, buffer, place)
     return place
 
 
@@ -94,7 +114,7 @@ def decode(plan: Plan, state: State, buffer: Bytes) -> bool:
     for entry in range(OVERFLOW):
         state.header[entry], place = _take(buffer, place)
     latest, buckets = state.header[LATEST], state.header[BUCKETS]
-    if not 0 <= buckets <= state.buckets.shape[0] or latest == NULL:
+    if not 0 <= buckets <= state.starts.size or not -_FURTHEST < latest < _FURTHEST:
         return False
     for slot in range(plan.slots.shape[0]):
         state.waiting[slot], place = _take(buffer, place)
@@ -119,11 +139,34 @@ def decode(plan: Plan, state: State, buffer: Bytes) -> bool:
         state.waiting_sizes[kind] = size
         for known in range(size):
             state.waiting_seen[kind, known], place = _take(buffer, place)
-    before = latest // plan.steps[0, 0]
-    for bucket in range(buckets - 1, -1, -1):
-        age, place = _take(buffer, place)
-        before -= age
-        state.buckets[bucket, 0] = before * plan.steps[0, 0]
-        for slot in range(plan.slots.shape[0]):
-            state.buckets[bucket, 1 + slot], place = _take(buffer, place)
-    return place == buffer.size
+    if buckets == 0:
+        return place == buffer.size
+    return _take_buckets(plan.slots, state.starts, state.columns, buckets, latest // plan.unit, buffer, place)
+
+
+@compiled
+def _take_buckets(
+    slots: Int64, starts: Int64, columns: Int64, size: Any, latest: Any, buffer: Bytes, widths: int
+) -> Any:
+    """Whether exactly the buckets stand from here to the end; no column is read before that is known."""
+    gaps, place = columns.shape[0] - 1, widths + columns.shape[0]
+    if place > buffer.size or buffer[widths + gaps] > _WIDEST_GAP:
+        return False
+    total = 0
+    for column in range(columns.shape[0]):
+        total += buffer[widths + column]
+        if buffer[widths + column] > WIDEST:
+            return False
+    if buffer.size - place != total * size:
+        return False
+    for column in range(columns.shape[0]):
+        empty = 0 if column == gaps else empty_of(slots[column, 0])
+        place = take_column(columns, column, size, buffer[widths + column], empty, buffer, place)
+    # Buckets follow each other, none after the latest instant: else merging might not make room for the next one.
+    start, in_order = latest - columns[gaps, size - 1], columns[gaps, size - 1] >= 0
+    starts[size - 1] = start
+    for bucket in range(size - 2, -1, -1):
+        in_order &= columns[gaps, bucket] > 0
+        start -= columns[gaps, bucket]
+        starts[bucket] = start
+    return in_order

@@ -8,21 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud_platform.errors import CatalogError, StoreError
-from fraud_platform.features.bucket_fold import (
-    LATEST,
-    OVERFLOW,
-    Int64,
-    Plan,
-    State,
-    add_event,
-    amend,
-    reset,
-    see,
-)
+from fraud_platform.features.bucket_fold import add_event, amend
+from fraud_platform.features.buckets import LATEST, OVERFLOW, Int64, Plan, State, reset
 from fraud_platform.features.compilation import compiled
 from fraud_platform.features.expressions import DISTINCT_LIMIT, Expression, Rolling, Window
 from fraud_platform.features.fold import DISTINCT, LAST, NULL, OPERATIONS
-from fraud_platform.features.state_encoding import FORMAT, Bytes, decode, encode
+from fraud_platform.features.state_columns import Bytes
+from fraud_platform.features.state_encoding import FORMAT, decode, encode
+from fraud_platform.features.window_reads import see
 
 _DAMAGED = -1
 _NOTHING = np.empty(0, np.uint8)
@@ -172,6 +165,8 @@ class Timeline:
                 "The online store holds the state of another catalog than this code's. "
                 "Materialize `online_state` to rebuild it."
             )
+        if len(state) == len(self._header):  # which would pass for a key that was never seen
+            self._check(_DAMAGED)
         return np.frombuffer(state, np.uint8, offset=len(self._header))
 
     def _check(self, end: int) -> None:
@@ -254,17 +249,21 @@ def _plan_of(aggregates: Sequence[Aggregate], inputs: Sequence[Expression]) -> P
         span, step, delay = window
         reads.append((operation, position, span, step, delay))
         reaches[step] = max(reaches.get(step, 0), window.reach_us)
+    unit = min(reaches)
     return Plan(
         slots=np.array(list(slots), np.int64).reshape(-1, 2),
         lasts=np.array(list(lasts), np.int64),
         distincts=np.array(list(distincts), np.int64),
         reads=np.array(reads, np.int64),
-        steps=np.array(sorted(reaches.items()), np.int64),
+        unit=unit,
+        steps=np.array(sorted(reaches.items()), np.int64) // unit,
     )
 
 
 def _state_of(plan: Plan) -> State:
     slots, lasts, distincts = len(plan.slots), len(plan.lasts), len(plan.distincts)
+    # Twice what is left after merging, so that a long run of events merges now and then.
+    capacity = 2 * _most_buckets(plan.steps)
     return State(
         header=np.zeros(4, np.int64),
         waiting=np.zeros(slots, np.int64),
@@ -274,8 +273,9 @@ def _state_of(plan: Plan) -> State:
         seen_sizes=np.zeros(distincts, np.int64),
         waiting_seen=np.zeros((distincts, DISTINCT_LIMIT), np.int64),
         waiting_sizes=np.zeros(distincts, np.int64),
-        # Twice what is left after merging, so that a long run of events merges now and then.
-        buckets=np.zeros((2 * _most_buckets(plan.steps), 1 + slots), np.int64),
+        starts=np.zeros(capacity, np.int64),
+        columns=np.zeros((slots + 1, capacity), np.int64),
+        limits=np.zeros(len(plan.steps) + 1, np.int64),
     )
 
 

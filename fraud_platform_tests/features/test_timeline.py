@@ -201,6 +201,71 @@ def test_a_damaged_state_is_refused_and_never_read_beyond_its_end(cut: int, flip
         fold.step(state + bytes([flipped]), START + 30 * HOUR, row(1))
 
 
+@pytest.fixture(scope="module")
+def whole() -> bytes:
+    """A state with buckets of every step, values that are missing, negative and wide, and events that wait."""
+    fold, state = timeline(), None
+    ages = [*range(36, 1, -5), 1, 0.5, 0.1, 0.04, 0.01, 0.0003, 0]
+    for number, age in enumerate(ages):
+        value = None if number % 4 == 1 else (-3) ** number
+        _, _, state = fold.step(state, START + 40 * DAY - int(age * DAY), row(value, number % 2))
+    assert state is not None
+    return state
+
+
+def test_a_state_cut_anywhere_is_refused(whole: bytes) -> None:
+    fold = timeline()
+    for end in range(len(whole)):
+        with pytest.raises(StoreError, match=r"damaged|another catalog"):
+            fold.step(whole[:end], START + 41 * DAY, row(1))
+
+
+def test_a_state_with_any_byte_changed_is_refused_or_read_as_another_and_leaves_the_fold_usable(whole: bytes) -> None:
+    fold, now = timeline(), START + 41 * DAY
+    intact = fold.step(whole, now, row(1))[0].tolist()
+    for place in range(len(HEADER) + 1, len(whole)):
+        for change in (1, 2, 64, 128, 255):
+            damaged = bytearray(whole)
+            damaged[place] ^= change
+            try:
+                _, _, state = fold.step(bytes(damaged), now, row(1))
+                fold.step(state, now + DAY, row(1))
+            except (StoreError, CatalogError):
+                continue
+    assert fold.step(whole, now, row(1))[0].tolist() == intact
+
+
+def test_a_sum_is_exact_where_parts_of_it_leave_the_range() -> None:
+    fold, state = timeline([aggregate("sum", HOUR)]), None
+    for minute, value in enumerate((-(2**62), -(2**62) + 1, 2**62, 2**62, 2**62 - 1)):
+        _, _, state = fold.step(state, START + minute * MINUTE, row(value))
+    out, _, _ = fold.step(state, START + 5 * MINUTE, row(1))
+    assert out.tolist() == [2**62]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_reach_to_the_ends_of_the_range_and_no_further(sign: int) -> None:
+    fold, state = timeline([aggregate("sum", HOUR)]), None
+    for minute, value in enumerate((2**62, 2**62 - 1)):
+        _, _, state = fold.step(state, START + minute * MINUTE, row(sign * value))
+    seen, _, state = fold.step(state, START + 2 * MINUTE, row(sign))
+    assert seen.tolist() == [sign * (2**63 - 1)]
+    with pytest.raises(CatalogError, match="range of int64"):
+        fold.step(state, START + 3 * MINUTE, row(1))
+
+
+def test_late_events_of_one_time_make_one_bucket_however_many_instants_they_are_of() -> None:
+    fold, state = timeline([aggregate("count", MINUTE), aggregate("count", 30 * DAY)]), None
+    for day in range(20):
+        _, _, state = fold.step(state, START + day * DAY, row(1))
+    assert state is not None
+    before = len(state)
+    for second in range(100):
+        _, _, state = fold.step(state, START + 10 * DAY + second * 1_000_000, row(1))
+    assert len(state) <= before + 20
+    assert fold.step(state, START + 20 * DAY, row(1))[0].tolist() == [0, 120]
+
+
 def test_many_rows_at_once_give_what_single_steps_give_and_go_on_between_calls() -> None:
     random = np.random.default_rng(3)
     keys = np.sort(random.integers(0, 5, 300))
