@@ -1,6 +1,7 @@
 """Small sources on disk: a YAML file beside its data."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -107,9 +108,16 @@ class Workshop:
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Iterator[Workshop]:
+    with opened_workshop(tmp_path) as workshop:
+        yield workshop
+
+
+@contextmanager
+def opened_workshop(folder: Path) -> Iterator[Workshop]:
+    """For a run that several tests of a module look at and none changes; a test of its own takes `workshop`."""
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    yield Workshop(tmp_path, connection)
+    yield Workshop(folder, connection)
     connection.close()
 
 

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from fraud_platform.transactions.check import check_source
-from fraud_platform_tests.transactions.conftest import Workshop
+import pytest
+
+from fraud_platform.transactions.check import SourceReport, check_source
+from fraud_platform_tests.transactions.conftest import Workshop, opened_workshop
 
 LABELS = {"is_fraud": {"column": "fraud"}}
 HEADER = "id,when,who,amount,fraud,note"
@@ -16,8 +18,15 @@ def good(workshop: Workshop, **changes: object) -> Path:
     return workshop.source(**{"labels": LABELS, **changes}).file
 
 
-def test_report_says_what_is_there(workshop: Workshop) -> None:
-    report = check_source(good(workshop))
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SourceReport]:
+    """The folder of the good source after its check, and the report."""
+    with opened_workshop(tmp_path_factory.mktemp("checked")) as workshop:
+        return workshop.folder, check_source(good(workshop))
+
+
+def test_report_says_what_is_there(checked: tuple[Path, SourceReport]) -> None:
+    _, report = checked
     assert (report.rows, report.accepted, report.rejected, report.fraud_rate) == (100, 100, 0, 0.01)
     assert (report.first_event, report.last_event) == ("2026-03-01 10:00:00", "2026-03-10 10:00:39")
     assert report.used == ("when", "amount", "id", "who", "fraud")
@@ -26,8 +35,8 @@ def test_report_says_what_is_there(workshop: Workshop) -> None:
     assert report.problems == ()
 
 
-def test_render_is_readable(workshop: Workshop) -> None:
-    text = check_source(good(workshop)).render()
+def test_render_is_readable(checked: tuple[Path, SourceReport]) -> None:
+    text = checked[1].render()
     assert "rows            100 (100 good, 0 rejected: 0.00%)" in text
     assert "fraud rate      1.000%" in text
     assert text.endswith("no problems")
@@ -91,7 +100,6 @@ def test_data_replaces_the_path(workshop: Workshop) -> None:
     assert check_source(path, str(other)).rows == 3
 
 
-def test_nothing_is_left_behind(workshop: Workshop) -> None:
-    path = good(workshop)
-    check_source(path)
-    assert sorted(entry.name for entry in workshop.folder.iterdir()) == ["data.csv", "shop.yaml"]
+def test_nothing_is_left_behind(checked: tuple[Path, SourceReport]) -> None:
+    folder, _ = checked
+    assert sorted(entry.name for entry in folder.iterdir()) == ["data.csv", "shop.yaml"]

@@ -1,7 +1,7 @@
 """Validation: exactly the bad rows in quarantine, each with all of its reasons; exact amounts and times."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fraud_platform.errors import SourceError
 from fraud_platform.transactions import contract, validation
-from fraud_platform_tests.transactions.conftest import FIRST, LAST, Workshop
+from fraud_platform_tests.transactions.conftest import FIRST, LAST, Workshop, opened_workshop
 
 ROOT = Path(__file__).parents[2]
 HANDBOOK = ROOT / "../shared/data/handbook/transactions.parquet"
@@ -52,10 +52,21 @@ def ugly(workshop: Workshop, **changes: object) -> validation.Validated:
     return workshop.run(workshop.source(**{**mapping, **changes}))
 
 
-def test_ugly_csv_has_exactly_its_bad_rows_in_quarantine_with_every_reason(workshop: Workshop) -> None:
-    ugly(workshop)
+@pytest.fixture(scope="module")
+def ugly_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workshop, validation.Validated]]:
+    """The ugly CSV, landed and validated; for reading only."""
+    with opened_workshop(tmp_path_factory.mktemp("ugly")) as workshop:
+        yield workshop, ugly(workshop)
+
+
+@pytest.fixture(scope="module")
+def ugly_workshop(ugly_run: tuple[Workshop, validation.Validated]) -> Workshop:
+    return ugly_run[0]
+
+
+def test_ugly_csv_has_exactly_its_bad_rows_in_quarantine_with_every_reason(ugly_workshop: Workshop) -> None:
     words = "in_person, online, atm, phone, transfer"
-    assert workshop.quarantined() == {
+    assert ugly_workshop.quarantined() == {
         3: ["transaction_id: T1 is a duplicate; the first is of 2026-03-28 09:00:00"],
         4: ["event_time: '29.03.2026 02:30:00' does not exist in Europe/Berlin: the clock was put forward over it"],
         5: ["customer_id: missing"],
@@ -73,27 +84,25 @@ def test_ugly_csv_has_exactly_its_bad_rows_in_quarantine_with_every_reason(works
     }
 
 
-def test_ugly_csv_has_its_good_rows_typed(workshop: Workshop) -> None:
-    ugly(workshop)
+def test_ugly_csv_has_its_good_rows_typed(ugly_workshop: Workshop) -> None:
     columns = "transaction_id, event_time, customer_id, amount_cents, merchant_country, channel, day"
-    assert workshop.rows(f"SELECT {columns} FROM validated_transactions ORDER BY event_us") == [
+    assert ugly_workshop.rows(f"SELECT {columns} FROM validated_transactions ORDER BY event_us") == [
         ("T1", datetime(2026, 3, 28, 9), "K1", 123450, "DE", "in_person", date(2026, 3, 28)),
         ("T2", datetime(2026, 3, 28, 9, 5), "K1", 1250, "AT", "online", date(2026, 3, 28)),
         ("T10", datetime(2026, 3, 28, 23, 30), "K4", 100, "DE", "in_person", date(2026, 3, 28)),
     ]
 
 
-def test_quarantine_keeps_the_whole_row_as_read(workshop: Workshop) -> None:
-    ugly(workshop)
-    originals = dict(workshop.rows("SELECT source_row, original FROM quarantined_transactions"))
+def test_quarantine_keeps_the_whole_row_as_read(ugly_workshop: Workshop) -> None:
+    originals = dict(ugly_workshop.rows("SELECT source_row, original FROM quarantined_transactions"))
     assert json.loads(originals[6]) == {
         "Beleg": "T5", "Zeit": "28.03.2026 12:01:00", "Kunde": "K3", "Betrag": None, "Land": "Germany", "Kanal": "Fax",
     }  # fmt: skip
     assert originals[8] == "T7;kaputt"
 
 
-def test_report_counts_rows_by_kind_of_reason(workshop: Workshop) -> None:
-    validated = ugly(workshop)
+def test_report_counts_rows_by_kind_of_reason(ugly_run: tuple[Workshop, validation.Validated]) -> None:
+    _, validated = ugly_run
     assert validated.accepted == {date(2026, 3, 28): 3}
     assert (sum(validated.quarantined.values()), validated.undated) == (7, 3)
     assert validated.reasons["transaction_id: duplicate"] == 2
@@ -233,24 +242,49 @@ def test_one_fraction_among_minor_units_is_a_bad_row(workshop: Workshop) -> None
     assert workshop.quarantined() == {6: ["amount_cents: 1.5 is not a whole number of minor units"]}
 
 
+BREAKING_VALUES = [
+    ("latitude", "91", "latitude: 91.0 is above 90"),
+    ("longitude", "-180.5", "longitude: -180.5 is below -180"),
+    ("latitude", "north", "latitude: 'north' is not a number"),
+    ("latitude", "inf", "latitude: 'inf' is not a number"),
+    ("currency", "euro", "currency: 'euro' does not match ^[A-Z]{3}$"),
+    ("ip_address", "1.2.3.999", f"ip_address: '1.2.3.999' does not match {contract.IP_ADDRESS}"),
+    ("device_id", "é" * 90, f"device_id: '{'é' * 80}…' does not match {contract.IDENTIFIER}"),
+]
+"""Optional column, a value that the contract forbids, and the reason."""
+
+
+@pytest.fixture(scope="module")
+def breaking_rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """A row for each of BREAKING_VALUES, in order and otherwise good, and a last one without optional values."""
+    optional = sorted({column for column, _, _ in BREAKING_VALUES})
+    rows = [{column: value} for column, value, _ in BREAKING_VALUES] + [{}]
+    with opened_workshop(tmp_path_factory.mktemp("breaking")) as workshop:
+        workshop.csv(
+            *(
+                ",".join([str(number), "2026-03-01", "a", "1.00", *(row.get(column, "") for column in optional)])
+                for number, row in enumerate(rows, 1)
+            ),
+            header=",".join(["id", "when", "who", "amount", *optional]),
+        )
+        own_names = {column: column for column in optional}
+        workshop.run(workshop.source(columns={"transaction_id": "id", "customer_id": "who", **own_names}))
+        yield workshop
+
+
 @pytest.mark.parametrize(
-    ("column", "value", "reason"),
+    ("row", "reason"),
     [
-        ("latitude", "91", "latitude: 91.0 is above 90"),
-        ("longitude", "-180.5", "longitude: -180.5 is below -180"),
-        ("latitude", "north", "latitude: 'north' is not a number"),
-        ("latitude", "inf", "latitude: 'inf' is not a number"),
-        ("currency", "euro", "currency: 'euro' does not match ^[A-Z]{3}$"),
-        ("ip_address", "1.2.3.999", f"ip_address: '1.2.3.999' does not match {contract.IP_ADDRESS}"),
-        ("device_id", "é" * 90, f"device_id: '{'é' * 80}…' does not match {contract.IDENTIFIER}"),
+        pytest.param(row, reason, id=f"{column} {value:.9}")
+        for row, (column, value, reason) in enumerate(BREAKING_VALUES, 1)
     ],
 )
-def test_optional_value_that_breaks_the_contract_is_a_reason(
-    workshop: Workshop, column: str, value: str, reason: str
-) -> None:
-    workshop.csv(f"1,2026-03-01,a,1.00,{value}", "2,2026-03-01,a,1.00,", header="id,when,who,amount,extra")
-    workshop.run(workshop.source(columns={"transaction_id": "id", "customer_id": "who", column: "extra"}))
-    assert workshop.quarantined() == {1: [reason]}
+def test_optional_value_that_breaks_the_contract_is_a_reason(breaking_rows: Workshop, row: int, reason: str) -> None:
+    assert breaking_rows.quarantined()[row] == [reason]
+
+
+def test_row_without_optional_values_is_good(breaking_rows: Workshop) -> None:
+    assert breaking_rows.accepted() == [str(len(BREAKING_VALUES) + 1)]
 
 
 def test_amount_above_the_limit_is_a_reason(workshop: Workshop) -> None:
