@@ -1,7 +1,7 @@
 """The SQL statements against the naive reference, the batch driver, and each other in two engines."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -57,12 +57,18 @@ def catalog_of(formulas: Iterable[Expression], attributes: tuple[str, ...] = ())
     return Catalog(features, (), attributes, label_delay_us=7 * DAY, dropped={})
 
 
-def run(statement: str, events: pl.DataFrame) -> pl.DataFrame:
-    """What the statement gives in DuckDB, in the order of `transaction_id`."""
+@pytest.fixture(scope="module")
+def engine() -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB, opened once: to open it takes as long as a small statement, and there are hundreds."""
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
-        connection.register("events", events.to_arrow())
-        return connection.sql(statement).pl().sort("transaction_id")
+        yield connection
+
+
+def run(engine: duckdb.DuckDBPyConnection, statement: str, events: pl.DataFrame) -> pl.DataFrame:
+    """What the statement gives in DuckDB, in the order of `transaction_id`."""
+    engine.register("events", events.to_arrow())
+    return engine.sql(statement).pl().sort("transaction_id")
 
 
 def assert_same_features(found: pl.DataFrame, events: pl.DataFrame, catalog: Catalog) -> None:
@@ -102,7 +108,9 @@ def edges() -> list[tuple[int, str, str, int]]:
 @example(history=edges())
 @settings(max_examples=40)
 def test_each_operation_over_each_window_is_what_the_naive_reference_says(
-    operation: Operation, history: list[tuple[int, str | None, str | None, int | None]]
+    engine: duckdb.DuckDBPyConnection,
+    operation: Operation,
+    history: list[tuple[int, str | None, str | None, int | None]],
 ) -> None:
     frame = pl.DataFrame(
         [
@@ -122,24 +130,26 @@ def test_each_operation_over_each_window_is_what_the_naive_reference_says(
             *(Rolling(entity, operation, column, span, True) for entity in ENTITIES for span in SPANS[3:]),
         ]
     )
-    found = run(aggregates_sql(catalog, "duckdb"), frame)
+    found = run(engine, aggregates_sql(catalog, "duckdb"), frame)
     assert found.height == frame.height and set(found.dtypes[1:]) <= {pl.Int64}
     times, values = frame["event_us"].to_list(), frame["amount_cents"].to_list()
+    inputs = [0] * frame.height if column is None else values
+    keys = {entity: [None if None in key else key for key in frame.select(entity).rows()] for entity in ENTITIES}
     for rolling, name in aggregate_names(catalog).items():
-        keys = [None if None in key else key for key in frame.select(rolling.entity).rows()]
-        inputs = [0] * frame.height if column is None else values
-        expected = naive_rolling(operation, catalog.window(rolling), keys, times, inputs)
+        expected = naive_rolling(operation, catalog.window(rolling), keys[rolling.entity], times, inputs)
         assert found[name].to_list() == expected, name
 
 
-@given(st.lists(event, min_size=1, max_size=25))
+@given(events=st.lists(event, min_size=1, max_size=25))
 @settings(max_examples=10)
-def test_every_feature_is_what_the_batch_driver_computes(events: list[dict[str, object]]) -> None:
+def test_every_feature_is_what_the_batch_driver_computes(
+    engine: duckdb.DuckDBPyConnection, events: list[dict[str, object]]
+) -> None:
     frame = to_frame(events)
-    assert_same_features(run(features_sql(CATALOG, "duckdb"), frame), frame, CATALOG)
+    assert_same_features(run(engine, features_sql(CATALOG, "duckdb"), frame), frame, CATALOG)
 
 
-def test_a_distinct_count_stops_at_its_limit() -> None:
+def test_a_distinct_count_stops_at_its_limit(engine: duckdb.DuckDBPyConnection) -> None:
     size = DISTINCT_LIMIT + 20
     frame = pl.DataFrame(
         {
@@ -150,7 +160,7 @@ def test_a_distinct_count_stops_at_its_limit() -> None:
         }
     )
     catalog = catalog_of([Rolling(("customer_id",), "distinct", Column("merchant_id"), DAY)])
-    found = run(aggregates_sql(catalog, "duckdb"), frame)
+    found = run(engine, aggregates_sql(catalog, "duckdb"), frame)
     assert found.to_series(1).to_list() == [min(number, DISTINCT_LIMIT) for number in range(size)]
 
 
@@ -165,13 +175,13 @@ OVERFLOWING = pl.DataFrame(
 
 
 @pytest.mark.parametrize("operation", ["sum", "sum_squares"])
-def test_a_sum_out_of_range_fails_the_statement(operation: Operation) -> None:
+def test_a_sum_out_of_range_fails_the_statement(engine: duckdb.DuckDBPyConnection, operation: Operation) -> None:
     catalog = catalog_of([Rolling(("customer_id",), operation, Column("amount_cents"), HOUR)])
     with pytest.raises((duckdb.OutOfRangeException, duckdb.ConversionException)):
-        run(aggregates_sql(catalog, "duckdb"), OVERFLOWING)
+        run(engine, aggregates_sql(catalog, "duckdb"), OVERFLOWING)
 
 
-def test_a_source_s_own_words_stay_its_own() -> None:
+def test_a_source_s_own_words_stay_its_own(engine: duckdb.DuckDBPyConnection) -> None:
     """An attribute may be a word of SQL or the name of a column that the statement makes; NaN is missing."""
     catalog = build_catalog({"customer_id", "amount_cents"}, ["order", "step_6h", "customer_id__count__1h"], 7 * DAY)
     frame = pl.DataFrame(
@@ -186,7 +196,7 @@ def test_a_source_s_own_words_stay_its_own() -> None:
             "customer_id__count__1h": [5.0, 6.0],
         }
     )
-    found = run(features_sql(catalog, "duckdb"), frame)
+    found = run(engine, features_sql(catalog, "duckdb"), frame)
     assert found["order"].to_list() == [None, 0.1]
     assert found["step_6h"].to_list() == [-7.0, None]
     assert found["customer_id__count__1h"].to_list() == [5.0, 6.0]
@@ -199,8 +209,8 @@ CONSTANTS = pl.DataFrame({"transaction_id": [1], "event_us": [START], "channel":
 CONSTANT_FORMULAS = [Call("equals", (Column("channel"), TEXT)), *(Call("add", (Column("x"), n)) for n in NUMBERS)]
 
 
-def test_constants_mean_what_they_say() -> None:
-    found = run(features_sql(catalog_of(CONSTANT_FORMULAS, ("x",)), "duckdb"), CONSTANTS)
+def test_constants_mean_what_they_say(engine: duckdb.DuckDBPyConnection) -> None:
+    found = run(engine, features_sql(catalog_of(CONSTANT_FORMULAS, ("x",)), "duckdb"), CONSTANTS)
     assert found.row(0)[2:] == (1.0, *NUMBERS)
 
 
@@ -313,11 +323,13 @@ class TestSpark:
         assert isinstance(frame, pl.DataFrame)
         return frame.sort("transaction_id")
 
-    def test_aggregates_are_equal(self, spark: "SparkSession", tmp_path: Path) -> None:
+    def test_aggregates_are_equal(
+        self, spark: "SparkSession", engine: duckdb.DuckDBPyConnection, tmp_path: Path
+    ) -> None:
         events = ugly_frame()
         events.write_parquet(tmp_path / "events.parquet")
         found = self.run(spark, aggregates_sql(CATALOG, "spark"), tmp_path, ["events"])
-        assert found.equals(run(aggregates_sql(CATALOG, "duckdb"), events))
+        assert found.equals(run(engine, aggregates_sql(CATALOG, "duckdb"), events))
 
     def test_features_are_what_the_batch_driver_computes(self, spark: "SparkSession", tmp_path: Path) -> None:
         events = ugly_frame()
