@@ -1,7 +1,7 @@
 """The import direction of the design, read from the code itself."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,15 @@ SINGLE_IMPORTERS = {
 SLOW = {"mlflow", "evidently", "great_expectations", "sklearn", "xgboost", "matplotlib", "onnxmltools", "pyspark"}
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def syntax(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports(path: Path) -> tuple[tuple[str, bool], ...]:
     """Every absolute module name that a file imports, and whether it does so when it is loaded."""
-    tree = ast.parse(path.read_text())
+    tree = syntax(path)
     guarded = {
         id(inner)
         for node in ast.walk(tree)
@@ -32,13 +38,15 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
         or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
         for inner in ast.walk(node)
     }
+    found: list[tuple[str, bool]] = []
     for node in ast.walk(tree):
         at_load = id(node) not in guarded
         if isinstance(node, ast.Import):
-            yield from ((alias.name, at_load) for alias in node.names)
+            found += ((alias.name, at_load) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield from ((f"{node.module}.{alias.name}", at_load) for alias in node.names)
+            found += ((f"{node.module}.{alias.name}", at_load) for alias in node.names)
+    return tuple(found)
 
 
 def layer(module: str) -> int | None:
@@ -93,7 +101,7 @@ def test_only_settings_reads_the_environment() -> None:
     readers = {
         module_name(p)
         for p in MODULES
-        for node in ast.walk(ast.parse(p.read_text()))
+        for node in ast.walk(syntax(p))
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ.get", "os.getenv"}
     }
     assert readers == set()
