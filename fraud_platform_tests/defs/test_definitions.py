@@ -199,13 +199,16 @@ def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return json.loads(done.stdout.splitlines()[-1]) | {"errors": done.stderr, "written": list(home.rglob("*"))}
 
 
+@pytest.mark.slow
 def test_loading_imports_none_of_the_slow_libraries(load: dict[str, list[str]]) -> None:
     assert [name for name in FORBIDDEN_AT_LOAD if name in load["modules"]] == []
 
 
+@pytest.mark.slow
 def test_loading_keeps_within_its_budget(load: dict[str, float]) -> None:
     assert load["seconds"] < LOAD_SECONDS
 
 
+@pytest.mark.slow
 def test_loading_prints_no_warning_and_writes_nothing(load: dict[str, object]) -> None:
     assert (load["errors"], load["written"]) == ("", [])
