@@ -23,6 +23,7 @@ from fraud_platform.features.expressions import DAY
 from fraud_platform.features.selection import build_catalog
 from fraud_platform.features.stores.lmdb import LmdbStore
 from fraud_platform.models.artefact import Artefact
+from fraud_platform.models.costs import Thresholds
 from fraud_platform.transactions.contract import TRANSACTION_COLUMNS
 from fraud_platform.transactions.request import TransactionDecoder
 from fraud_platform_tests.features.building import build
@@ -79,7 +80,7 @@ class Client:
 
 def stub_model() -> Artefact:
     """Finds amounts above 1,000.00 fraudulent."""
-    card = SimpleNamespace(catalog=CATALOG.origin, threshold=0.5)
+    card = SimpleNamespace(catalog=CATALOG.origin, thresholds=Thresholds(0.5))
     amount = CATALOG.names.index("amount")
     return cast(Artefact, SimpleNamespace(card=card, predict=lambda m: np.where(m[:, amount] > 100_000, 0.9, 0.1)))
 
