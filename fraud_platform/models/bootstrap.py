@@ -129,7 +129,9 @@ def paired_test(
     values = [statistic(np.ones(customers, np.int64)) for statistic in statistics]
     drawn = [[of(counts) for of in statistics] for counts in resampled_counts(customers, resamples, seed)]
     differences = {
-        name: _difference(values[0][name], values[1][name], *(np.array([pair[i][name] for pair in drawn]) for i in (0, 1)))
+        name: _difference(
+            values[0][name], values[1][name], *(np.array([pair[i][name] for pair in drawn]) for i in (0, 1))
+        )
         for name in values[0]
     }
     saved = differences.pop("saved")
@@ -147,12 +149,10 @@ def paired_test(
 
 def customer_totals(values: np.ndarray, codes: Codes, customers: int) -> Scores:
     """The sum of a value (n,) over the rows of each customer, shape (customers,): exact up to 2⁵³."""
-    return np.bincount(codes, np.asarray(values, np.float64), customers)
+    return np.bincount(codes, values, customers).astype(np.float64)
 
 
-def _compared(
-    labels: Labels, days: pl.Series, codes: Codes, customers: int, decided: Decided, k: int
-) -> Statistic:
+def _compared(labels: Labels, days: pl.Series, codes: Codes, customers: int, decided: Decided, k: int) -> Statistic:
     ranking = Ranking(labels, decided.probabilities, codes)
     cards = CardReviews(labels, decided.probabilities, days, codes, k)
     saved = customer_totals(decided.gains, codes, customers)

@@ -63,6 +63,8 @@ class Money:
 
     `preventable` is what approving everything costs, `saved` that minus the three costs: negative where
     the decisions cost more than they prevent. `saved_share` is None where nothing could be prevented.
+    `fraud_amount` is what the frauds were about, without fees, `fraud_amount_stopped` that of those reviewed
+    or blocked.
     """
 
     rows: int
@@ -74,6 +76,13 @@ class Money:
     blocked_good_cost: int
     reviews: int
     blocks: int
+    fraud_amount: int
+    fraud_amount_stopped: int
+
+    @property
+    def stopped_share(self) -> float | None:
+        """The share of the fraud amount that is stopped, None where there is none."""
+        return self.fraud_amount_stopped / self.fraud_amount if self.fraud_amount else None
 
 
 def money(labels: Labels, amounts: Cents, probabilities: Scores, thresholds: Thresholds, costs: CostMatrix) -> Money:
@@ -95,15 +104,42 @@ def money(labels: Labels, amounts: Cents, probabilities: Scores, thresholds: Thr
         blocked_good_cost=blocked_good_cost,
         reviews=reviews,
         blocks=blocked,
+        fraud_amount=int(amounts[labels].sum(dtype=np.int64)),
+        fraud_amount_stopped=int(amounts[labels & alerts].sum(dtype=np.int64)),
     )
 
 
 def gains(labels: Labels, amounts: Cents, probabilities: Scores, thresholds: Thresholds, costs: CostMatrix) -> Cents:
     """What the decision on each row saves against approving it, shape (n,); the sum is `Money.saved`."""
+    return decide(labels, amounts, probabilities, thresholds, costs).gains
+
+
+@dataclass(frozen=True)
+class DecidedRows:
+    """Rows (n,) with what was decided on each.
+
+    `losses` is what approving each would cost, `gains` what its decision saves against that, in cents.
+    """
+
+    labels: Labels
+    probabilities: Scores
+    amounts: Cents
+    alerts: Labels
+    blocks: Labels
+    losses: Cents
+    gains: Cents
+
+
+def decide(
+    labels: Labels, amounts: Cents, probabilities: Scores, thresholds: Thresholds, costs: CostMatrix
+) -> DecidedRows:
+    """The thresholds' decisions on rows (n,)."""
     alerts, blocks = thresholds.alerts(probabilities), thresholds.blocks(probabilities)
-    prevented = np.where(alerts, fraud_losses(labels, amounts, costs), 0)
+    losses = fraud_losses(labels, amounts, costs)
     spent = np.where(blocks, np.where(labels, 0, costs.blocked_good), np.where(alerts, costs.review, 0))
-    return prevented - spent
+    return DecidedRows(
+        labels, probabilities, amounts, alerts, blocks, losses, gains=np.where(alerts, losses, 0) - spent
+    )
 
 
 def fraud_losses(labels: Labels, amounts: Cents, costs: CostMatrix) -> Cents:

@@ -40,7 +40,8 @@ class Ranking:
             of each point its own frauds, the rows above it, the rows above it and in it; and all rows.
         """
         rows = np.concatenate([[0.0], np.cumsum(counts[self._customers], dtype=np.float64)])
-        frauds = np.bincount(self._point_of_fraud, counts[self._fraud_customers], len(self._ends))
+        weights = counts[self._fraud_customers]
+        frauds = np.bincount(self._point_of_fraud, weights, len(self._ends)).astype(np.float64)
         return frauds, rows[self._starts], rows[self._ends], float(rows[-1])
 
     def __call__(self, counts: Counts) -> dict[str, float]:
@@ -71,3 +72,8 @@ class Ranking:
             allowed = np.floor(rate * legitimate * (1 + 1e-12))  # 0.01 * 700 may be 6.999…
             figures[name] = float(recall[false_alerts <= allowed].max(initial=0.0))
         return figures
+
+
+def defined(figure: float) -> float | None:
+    """None for NaN, which JSON cannot hold."""
+    return None if np.isnan(figure) else float(figure)

@@ -54,9 +54,7 @@ def test_a_customer_that_counts_n_times_is_n_customers(payments, k: int, weights
     cards = sorted({card for _, card, *_ in rows})
     counts = dict(zip(cards, weights, strict=False))
     copies = [
-        (number, f"{card}{copy}", score, fraud)
-        for number, card, score, fraud in rows
-        for copy in range(counts[card])
+        (number, f"{card}{copy}", score, fraud) for number, card, score, fraud in rows for copy in range(counts[card])
     ]
     assert card_precision(rows, k, list(counts.values())) == pytest.approx(naive_card_precision(copies, k))
 

@@ -75,12 +75,15 @@ def test_a_worked_example():
         blocked_good_cost=50,
         reviews=2,
         blocks=2,
+        fraud_amount=9_000,
+        fraud_amount_stopped=4_000,
     )
+    assert found.stopped_share == 4_000 / 9_000
 
 
 def test_without_a_fraud_no_share_is_saved():
     found = money(np.array([False]), np.array([5]), np.array([0.9]), Thresholds(0.5), COSTS)
-    assert (found.saved, found.saved_share) == (-10, None)
+    assert (found.saved, found.saved_share, found.stopped_share) == (-10, None, None)
 
 
 def test_sums_beyond_the_exact_range_of_floats_are_exact():
@@ -208,7 +211,9 @@ def test_more_reviewers_never_save_less():
     scores = np.round(np.clip(labels * 0.3 + random.random(400) * 0.7, 0, 1), 2)
     cents = random.integers(1, 20_000, 400)
     saved = [
-        money(labels, cents, scores, choose_thresholds(labels, scores, cents, days_of(400, 4), COSTS, a_day), COSTS).saved
+        money(
+            labels, cents, scores, choose_thresholds(labels, scores, cents, days_of(400, 4), COSTS, a_day), COSTS
+        ).saved
         for a_day in range(0, 100, 10)
     ]
     assert all(fewer <= more + COSTS.blocked_good for fewer, more in pairwise(saved))

@@ -1,5 +1,6 @@
-from datetime import date, timedelta
+from datetime import date
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -7,18 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_platform.errors import TrainingError
+from fraud_platform.models.bootstrap import Interval
+from fraud_platform.models.costs import CostMatrix, Thresholds
 from fraud_platform.models.dataset import Snapshot
-from fraud_platform.models.evaluation import Evaluation, TypeRecall, card_precision_by_day, evaluate, evaluate_split
-from fraud_platform.models.training import TrainedModel
+from fraud_platform.models.evaluation import Evaluation, evaluate, evaluate_split
+from fraud_platform.models.segments import TypeRecall
 
 START = date(2024, 1, 1)
 
 
-def day(number: int) -> date:
-    return START + timedelta(days=number)
+COSTS = CostMatrix(missed_fraud_fee=100, review=10, blocked_good=50)
 
 
-def evaluation_of(labels: list[bool], scores: list[float], threshold: float = 0.5, types=None) -> Evaluation:
+def evaluation_of(
+    labels: list[bool], scores: list[float], threshold: float = 0.5, types=None, resamples: int = 0, frame=None
+) -> Evaluation:
+    """Each row is a customer of its own, and pays one cent more than the row before."""
     rows = len(labels)
     cards = pl.Series([str(number) for number in range(rows)], dtype=pl.String)
     return evaluate(
@@ -26,9 +31,13 @@ def evaluation_of(labels: list[bool], scores: list[float], threshold: float = 0.
         np.array(scores),
         pl.Series([START] * rows, dtype=pl.Date),
         cards,
-        threshold,
+        np.arange(rows) + 1_000,
+        Thresholds(threshold),
+        COSTS,
         2,
         types,
+        frame,
+        resamples=resamples,
     )
 
 
@@ -114,7 +123,8 @@ def test_with_one_class_what_is_undefined_is_none(verdict: bool):
 
 
 def test_an_empty_period_has_counts_and_nothing_else():
-    found = evaluation_of([], [])
+    found = evaluation_of([], [], resamples=3)
+    assert (found.calibration, found.by_segment, found.alerts.reviews_per_day) == (None, {}, None)
     assert (found.rows, found.days, found.alert_rate, found.card_precision_at_k) == (0, 0, None, None)
 
 
@@ -123,12 +133,12 @@ def test_without_an_alert_precision_is_none_and_recall_zero():
     assert (found.precision, found.recall, found.f1) == (None, 0.0, 0.0)
 
 
-def test_recall_by_fraud_type_at_the_threshold():
+def test_recall_and_money_by_fraud_type_at_the_threshold():
     found = evaluation_of([True, True, True, True, False], [0.9, 0.1, 0.8, 0.2, 0.9], types=["a", "a", "b", None, "b"])
     assert found.by_fraud_type == {
-        "a": TypeRecall(2, 1, 0.5),
-        "b": TypeRecall(1, 1, 1.0),
-        "unknown": TypeRecall(1, 0, 0.0),
+        "a": TypeRecall(2, 1, 0.5, amount_found=1_000, amount_missed=1_001, saved=1_000 + 100 - 10),
+        "b": TypeRecall(1, 1, 1.0, amount_found=1_002, amount_missed=0, saved=1_002 + 100 - 10),
+        "unknown": TypeRecall(1, 0, 0.0, amount_found=0, amount_missed=1_003, saved=0),
     }
     assert found.metrics["recall_of_a"] == 0.5
 
@@ -148,64 +158,64 @@ def test_different_lengths_are_refused():
         evaluation_of([True, False], [0.5])
 
 
-def naive_card_precision(rows: list[tuple[int, str, float, bool]], k: int) -> list[float]:
-    found: set[str] = set()
-    result = []
-    for of_day in sorted({number for number, *_ in rows}):
-        best: dict[str, float] = {}
-        compromised: set[str] = set()
-        for number, card, score, fraud in rows:
-            if number == of_day and card not in found:
-                best[card] = max(score, best.get(card, 0.0))
-                if fraud:
-                    compromised.add(card)
-        reviewed = sorted(best, key=lambda card: (-best[card], card))[:k]
-        if reviewed:
-            hits = [card for card in reviewed if card in compromised]
-            result.append(len(hits) / len(reviewed))
-            found.update(hits)
-    return result
+BIG = [True, False, False, True] * 25
+BIG_SCORES = [0.9, 0.1, 0.7, 0.3] * 25
 
 
-PAYMENTS = st.lists(
-    st.tuples(st.integers(0, 3), st.sampled_from("abcdefgh"), st.integers(0, 5), st.booleans()), min_size=1, max_size=60
-)
+def test_every_headline_figure_has_an_interval_around_its_value():
+    found = evaluation_of(BIG, BIG_SCORES, resamples=50)
+    for name, interval in found.intervals.items():
+        assert interval.value == pytest.approx(found.metrics[name]), name
+        assert interval.low <= interval.value <= interval.high, name
+    assert {"average_precision", "roc_auc", "recall", "precision", "money_saved", "card_precision_at_k"} <= set(
+        found.intervals
+    )
 
 
-@given(PAYMENTS, st.integers(1, 5))
-def test_card_precision_agrees_with_a_naive_loop(payments, k: int):
-    rows = [(number, card, score / 5, fraud) for number, card, score, fraud in payments]
-    assert card_precision(rows, k) == pytest.approx(naive_card_precision(rows, k))
+def test_without_resamples_there_are_no_intervals():
+    assert evaluation_of(BIG, BIG_SCORES).intervals == {}
 
 
-def card_precision(rows: list[tuple[int, str, float, bool]], k: int) -> list[float]:
-    numbers, cards, scores, frauds = zip(*rows, strict=True)
-    days = pl.Series([day(number) for number in numbers])
-    return card_precision_by_day(np.array(frauds), np.array(scores), days, pl.Series(cards), k)
+def test_the_same_seed_gives_the_same_evaluation():
+    assert evaluation_of(BIG, BIG_SCORES, resamples=5) == evaluation_of(BIG, BIG_SCORES, resamples=5)
 
 
-def test_a_card_found_on_one_day_is_not_reviewed_on_the_next():
-    rows = [(0, "a", 0.9, True), (1, "a", 0.9, True), (1, "b", 0.5, True), (1, "c", 0.1, False)]
-    assert card_precision(rows, 1) == [1.0, 1.0]
+@pytest.mark.parametrize(("labels", "scores"), [(BIG, BIG_SCORES), ([True] * 3, [0.9, 0.8, 0.1]), ([], [])])
+def test_an_evaluation_survives_json(labels: list[bool], scores: list[float]):
+    found = evaluation_of(labels, scores, resamples=5, types=["a"] * len(labels))
+    assert msgspec.json.decode(msgspec.json.encode(msgspec.to_builtins(found)), type=Evaluation) == found
 
 
-def test_a_compromised_card_that_was_not_reviewed_stays():
-    rows = [(0, "a", 0.1, True), (0, "b", 0.9, False), (1, "a", 0.9, True)]
-    assert card_precision(rows, 1) == [0.0, 1.0]
+def test_the_interval_of_a_figure_that_never_varies_is_a_point():
+    assert evaluation_of([True] * 5, [0.9] * 5, resamples=5).intervals["recall"] == Interval(1, 1, 1)
 
 
-def test_a_card_counts_once_a_day_with_its_highest_score():
-    rows = [(0, "a", 0.9, False), (0, "a", 0.1, True), (0, "b", 0.5, False)]
-    assert card_precision(rows, 1) == [1.0]
+def test_money_of_reviewed_and_blocked_payments_is_among_the_metrics():
+    labels, scores = np.array([True, False, True]), np.array([0.9, 0.8, 0.1])
+    days, cards = pl.Series([START] * 3), pl.Series(["a", "b", "c"])
+    amounts = pl.Series([1_000, 2_000, 3_000])
+    metrics = evaluate(labels, scores, days, cards, amounts, Thresholds(0.5, 0.7), COSTS, resamples=0).metrics
+    assert (metrics["money_saved"], metrics["money_preventable"]) == (1_100 - 50, 1_100 + 3_100)
+    assert (metrics["blocks_per_day"], metrics["reviews_per_day"], metrics["block_threshold"]) == (2, 0, 0.7)
 
 
-def test_fewer_cards_than_k_are_all_reviewed():
-    assert card_precision([(0, "a", 0.9, True), (0, "b", 0.1, False)], 100) == [0.5]
+def test_metrics_are_numbers_alone():
+    assert all(isinstance(value, float) for value in evaluation_of(BIG, BIG_SCORES, types=["a"] * 100).metrics.values())
 
 
-@pytest.mark.slow
-def test_evaluate_split_scores_the_rows_of_that_split(trained: TrainedModel, snapshot: Snapshot):
-    found = evaluate_split(snapshot, trained, "test", k=5)
+class FirstInput:
+    """Takes the first input for the log odds of fraud."""
+
+    feature_columns = ("input_0",)
+    thresholds = Thresholds(0.8, 0.9)
+
+    def predict(self, matrix: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-np.nan_to_num(matrix[:, 0].astype(np.float64))))
+
+
+def test_evaluate_split_scores_the_rows_of_that_split(snapshot: Snapshot):
+    found = evaluate_split(snapshot, FirstInput(), "test", reviews_a_day=5, resamples=2)
     assert (found.rows, found.frauds) == (snapshot.splits["test"].rows, snapshot.splits["test"].frauds)
     assert set(found.by_fraud_type) == {"stolen", "leaked"}
-    assert found.threshold == trained.threshold
+    assert (found.thresholds, found.k, found.days) == (FirstInput().thresholds, 5, 7)
+    assert sum(of.rows for name, of in found.by_segment.items() if name.startswith("amount")) == found.rows

@@ -1,0 +1,112 @@
+"""The figures of parts of a period: kinds of fraud, amounts, and payments that models find hard."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from fraud_platform.models.algorithms import Labels
+from fraud_platform.models.costs import Cents, DecidedRows
+from fraud_platform.models.ranking import Ranking, defined
+
+UNKNOWN_TYPE = "unknown"
+AMOUNT_BANDS = (0, 1_000, 5_000, 20_000, 100_000)
+"""Where each band of amounts begins, in minor units; the last one is open."""
+
+SEGMENTS = {
+    "abroad": ("is_foreign", pl.col("is_foreign") == 1),
+    "at home": ("is_foreign", pl.col("is_foreign") == 0),
+    "online": ("is_online", pl.col("is_online") == 1),
+    "not online": ("is_online", pl.col("is_online") == 0),
+    "at night": ("is_night", pl.col("is_night") == 1),
+    "new merchant": ("is_new_merchant", pl.col("is_new_merchant") == 1),
+    "known merchant": ("is_new_merchant", pl.col("is_new_merchant") == 0),
+    "new device": ("is_new_device", pl.col("is_new_device") == 1),
+    "customer with under 5 payments in 30 days": ("customer_count_30d", pl.col("customer_count_30d") < 5),
+}
+"""Segments by name: the feature that a row must have, and when it belongs. A row without the value is in none."""
+
+
+@dataclass(frozen=True)
+class TypeRecall:
+    """Of the frauds of one type, how many are alerted; amounts and the money saved are in cents."""
+
+    frauds: int
+    found: int
+    recall: float
+    amount_found: int
+    amount_missed: int
+    saved: int
+
+
+@dataclass(frozen=True)
+class SegmentFigures:
+    """The figures of the rows of one segment. None where undefined; `saved` is in cents."""
+
+    rows: int
+    frauds: int
+    roc_auc: float | None
+    average_precision: float | None
+    precision: float | None
+    recall: float | None
+    saved: int
+
+
+def by_fraud_type(rows: DecidedRows, types: pl.Series) -> dict[str, TypeRecall]:
+    """Empty where no fraud has a known type; otherwise the untyped frauds count as `unknown`."""
+    frauds = pl.DataFrame({"type": types, "found": rows.alerts, "amount": rows.amounts, "gain": rows.gains}).filter(
+        pl.Series(rows.labels, dtype=pl.Boolean)
+    )
+    if frauds.get_column("type").null_count() == frauds.height:
+        return {}
+    counts = (
+        frauds.group_by(pl.col("type").fill_null(UNKNOWN_TYPE))
+        .agg(
+            pl.len(),
+            pl.col("found").sum(),
+            pl.col("amount").filter("found").sum().alias("amount_found"),
+            pl.col("amount").filter(~pl.col("found")).sum().alias("amount_missed"),
+            pl.col("gain").sum(),
+        )
+        .sort("type")
+    )
+    return {name: TypeRecall(n, found, found / n, *sums) for name, n, found, *sums in counts.iter_rows()}
+
+
+def by_segment(rows: DecidedRows, frame: pl.DataFrame | None) -> dict[str, SegmentFigures]:
+    """The figures of each segment that has rows; `frame` (n rows) holds the features that segments ask for."""
+    chosen = [*_amount_bands(rows.amounts), *_feature_segments(frame)]
+    return {name: segment_figures(rows, mask) for name, mask in chosen if mask.any()}
+
+
+def segment_figures(rows: DecidedRows, mask: Labels) -> SegmentFigures:
+    """The figures of the rows of a mask (n,)."""
+    labels, alerts = rows.labels[mask], rows.alerts[mask]
+    found, frauds, alerted = int((labels & alerts).sum()), int(labels.sum()), int(alerts.sum())
+    ranking = Ranking(labels, rows.probabilities[mask], np.zeros(len(labels), np.int64))(np.ones(1, np.int64))
+    return SegmentFigures(
+        rows=len(labels),
+        frauds=frauds,
+        roc_auc=defined(ranking["roc_auc"]),
+        average_precision=defined(ranking["average_precision"]),
+        precision=found / alerted if alerted else None,
+        recall=found / frauds if frauds else None,
+        saved=int(rows.gains[mask].sum()),
+    )
+
+
+def _amount_bands(amounts: Cents) -> Iterator[tuple[str, Labels]]:
+    """Named in major units; what is below the first band belongs to it."""
+    band = np.maximum(np.searchsorted(AMOUNT_BANDS, amounts, side="right") - 1, 0)
+    for number, first in enumerate(AMOUNT_BANDS):
+        last = number == len(AMOUNT_BANDS) - 1
+        name = f"amount from {first // 100}" if last else f"amount {first // 100} to {AMOUNT_BANDS[number + 1] // 100}"
+        yield name, band == number
+
+
+def _feature_segments(frame: pl.DataFrame | None) -> Iterator[tuple[str, Labels]]:
+    if frame is not None:
+        for name, (column, belongs) in SEGMENTS.items():
+            if column in frame.columns:
+                yield name, frame.select(belongs.fill_null(False)).to_series().to_numpy()
