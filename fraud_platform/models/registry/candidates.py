@@ -103,6 +103,7 @@ def download(tracking_uri: str, model: RegisteredVersion | Candidate, folder: Pa
     """
     client = connect(tracking_uri)
     from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,7 @@ def download(tracking_uri: str, model: RegisteredVersion | Candidate, folder: Pa
         try:
             fetched = Path(download_artifacts(source, dst_path=partial, tracking_uri=tracking_uri))
             artefact = fetched / Model.load(str(fetched)).flavors["python_function"]["data"]
-        except (OSError, KeyError) as error:
+        except (MlflowException, OSError, KeyError) as error:
             raise RegistryError(
                 f"The files of {_words(model)} cannot be read from {source}: {error}. Put them back, or use another "
                 "version: `fraud-platform model list`."
