@@ -147,6 +147,11 @@ def fraud_losses(labels: Labels, amounts: Cents, costs: CostMatrix) -> Cents:
     return np.where(labels, np.asarray(amounts, np.int64) + costs.missed_fraud_fee, 0)
 
 
+def major_units(cents: float) -> str:
+    """An amount for a person: 1234567 is 12,345.67."""
+    return f"{cents / 100:,.2f}"
+
+
 def choose_thresholds(
     labels: Labels,
     probabilities: Scores,
