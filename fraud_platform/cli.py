@@ -1,6 +1,7 @@
 """The command line: `fraud-platform …`. Each command calls one function and prints what it gave."""
 
 import atexit
+import getpass
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from fraud_platform.settings import load_settings
 if TYPE_CHECKING:
     from fraud_platform.features.sql import Dialect
     from fraud_platform.monitoring.parity import Engine
+    from fraud_platform.settings import Settings
 
 
 class _Commands(click.Group):
@@ -122,6 +124,78 @@ def features_sql(dialect: "Dialect") -> None:
 
     settings = load_settings()
     click.echo(warehouse_features_sql(catalog_of(load_source(settings.source, settings.data)), dialect), nl=False)
+
+
+@main.group()
+def model() -> None:
+    """Look at the registered versions of the model, and say which one serves."""
+
+
+@model.command("list")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="how many of the newest")
+def model_list(limit: int) -> None:
+    """The newest versions as a table: aliases, algorithm, figures, training set, catalog."""
+    from fraud_platform.models.listing import list_versions
+
+    settings = load_settings()
+    for line in list_versions(settings.tracking_uri, settings.model_name, limit):
+        click.echo(line)
+
+
+@model.command("show")
+@click.argument("version", default="champion", metavar="[VERSION|ALIAS]")
+def model_show(version: str) -> None:
+    """What a version says of itself, from its artefact, and its history. Default: the champion."""
+    from fraud_platform.models.listing import show_version
+
+    settings = load_settings()
+    for line in show_version(settings.tracking_uri, settings.model_name, version, settings.models):
+        click.echo(line)
+
+
+@model.command("promote")
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--why", required=True, help="for the history")
+@click.option("--by", default=lambda: _user(), help="who decided; default: the user of this machine")
+def model_promote(version: int, why: str, by: str) -> None:
+    """Make VERSION the champion by hand, without the gate. The service has to be able to run it."""
+    from fraud_platform.defs.promotion import promote_by_hand
+    from fraud_platform.features.selection import catalog_of
+    from fraud_platform.transactions.sources import load_source
+
+    settings = load_settings()
+    _use_dagster_of_this_folder(settings)
+    catalog = catalog_of(load_source(settings.source, settings.data))
+    click.echo(promote_by_hand(settings, catalog, version, why, by).sentence)
+
+
+@model.command("rollback")
+@click.option("--why", required=True, help="for the history")
+@click.option("--by", default=lambda: _user(), help="who decided; default: the user of this machine")
+def model_rollback(why: str, by: str) -> None:
+    """Put the previous champion back."""
+    from fraud_platform.defs.promotion import rollback_by_hand
+    from fraud_platform.features.selection import catalog_of
+    from fraud_platform.transactions.sources import load_source
+
+    settings = load_settings()
+    _use_dagster_of_this_folder(settings)
+    catalog = catalog_of(load_source(settings.source, settings.data))
+    click.echo(rollback_by_hand(settings, catalog, why, by).sentence)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a container whose user has no name
+        return f"user {os.getuid()}"
+
+
+def _use_dagster_of_this_folder(settings: "Settings") -> None:
+    """The Dagster that `make dev` shows, where the command runs beside its dagster.yaml and none is named."""
+    os.environ.setdefault("DAGSTER_STORAGE", str(settings.home / "dagster"))
+    if Path("dagster.yaml").exists():
+        os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
 
 
 @main.command()

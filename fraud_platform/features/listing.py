@@ -1,5 +1,6 @@
 """The catalog as a person reads it: one row a feature, in words."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from fraud_platform.features.expressions import (
@@ -64,9 +65,13 @@ def describe(catalog: Catalog) -> list[Description]:
 def table(rows: list[Description]) -> list[str]:
     """The rows under their headings, as lines of text; the meaning is last, where its length harms no column."""
     order = ("name", "type", "entity", "span", "delay", "meaning")
-    cells = [order, *([getattr(row, column) for column in order] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+    return aligned([order, *([getattr(row, column) for column in order] for row in rows)])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Cells, as many in each line, as lines of text whose columns begin at the same place."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
 
 
 def duration(microseconds: int) -> str:

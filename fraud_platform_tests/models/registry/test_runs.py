@@ -104,8 +104,8 @@ def test_the_error_of_the_body_is_seen_where_mlflow_is_lost_too(
     def lost(*_: Any) -> None:
         raise MlflowException("connection lost")
 
+    monkeypatch.setattr(type(mlflow_client), "set_terminated", lost)
     with pytest.raises(ZeroDivisionError) as caught, registry.start_run(uri, "fraud", "lost", TAGS):
-        monkeypatch.setattr(type(mlflow_client), "set_terminated", lost)
         raise ZeroDivisionError
     assert any("connection lost" in note for note in caught.value.__notes__)
 
