@@ -147,6 +147,14 @@ def fraud_losses(labels: Labels, amounts: Cents, costs: CostMatrix) -> Cents:
     return np.where(labels, np.asarray(amounts, np.int64) + costs.missed_fraud_fee, 0)
 
 
+def money_by_alerts(labels: Labels, amounts: Cents, probabilities: Scores, costs: CostMatrix) -> tuple[Cents, Cents]:
+    """Every number of alerts that a threshold can give, from 0 on, and what they save where all are reviewed."""
+    order = np.argsort(-probabilities, kind="stable")
+    alerts = np.flatnonzero(_cuts(probabilities[order]))
+    losses = fraud_losses(labels[order], amounts[order], costs)
+    return alerts, _totals(losses)[alerts] - costs.review * alerts
+
+
 def major_units(cents: float) -> str:
     """An amount for a person: 1234567 is 12,345.67."""
     return f"{cents / 100:,.2f}"
@@ -179,7 +187,7 @@ def choose_thresholds(
     order = np.argsort(-probabilities, kind="stable")
     ranked, fraud = probabilities[order], np.asarray(labels, np.bool_)[order]
     counts = np.arange(len(ranked) + 1)
-    is_cut = np.concatenate([[True], ranked[1:] != ranked[:-1], [True]])[: len(counts)]
+    is_cut = _cuts(ranked)
     by_alerts = _totals(fraud_losses(fraud, np.asarray(amounts)[order], costs)) - costs.review * counts
     by_blocks = costs.review * counts - costs.blocked_good * (_totals(~fraud) + (counts > 0))
     by_alerts[~is_cut] = by_blocks[~is_cut] = IMPOSSIBLE
@@ -189,6 +197,11 @@ def choose_thresholds(
     blocks = fewest + int(np.argmax(by_blocks[fewest : alerts + 1]))
     block = _midway(ranked, blocks) if blocks else None
     return Thresholds(_midway(ranked, alerts) if alerts else NEVER, block)
+
+
+def _cuts(ranked: Scores) -> Labels:
+    """Whether a threshold can lie behind the first 0, 1 … n falling probabilities, shape (n + 1,)."""
+    return np.concatenate([[True], ranked[1:] != ranked[:-1], [True]])[: len(ranked) + 1]
 
 
 def _totals(values: NDArray[np.int64] | Labels) -> Cents:

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_platform.models.costs import NEVER, CostMatrix, Money, Thresholds, choose_thresholds, gains, money
+from fraud_platform.models.costs import (
+    NEVER,
+    CostMatrix,
+    Money,
+    Thresholds,
+    choose_thresholds,
+    gains,
+    major_units,
+    money,
+    money_by_alerts,
+)
 
 COSTS = CostMatrix(missed_fraud_fee=100, review=10, blocked_good=50)
 ROWS = st.lists(st.tuples(st.booleans(), st.integers(0, 10), st.integers(0, 300)), max_size=14)
@@ -79,6 +89,20 @@ def test_a_worked_example():
         fraud_amount_stopped=4_000,
     )
     assert found.stopped_share == 4_000 / 9_000
+
+
+@given(ROWS, MATRICES)
+def test_money_by_alerts_is_the_money_of_each_review_threshold(rows, costs: CostMatrix):
+    labels, scores, cents = arrays(rows)
+    points = [NEVER, *sorted(set(scores), reverse=True)]
+    expected = [money(labels, cents, scores, Thresholds(point), costs) for point in points]
+    alerts, saved = money_by_alerts(labels, cents, scores, costs)
+    assert list(zip(alerts, saved, strict=True)) == [(of.reviews, of.saved) for of in expected]
+
+
+@pytest.mark.parametrize(("cents", "text"), [(1_234_567, "12,345.67"), (-5, "-0.05"), (0, "0.00")])
+def test_amounts_are_written_in_major_units(cents: int, text: str):
+    assert major_units(cents) == text
 
 
 def test_without_a_fraud_no_share_is_saved():
