@@ -25,6 +25,8 @@ TABLE_HEADER = ("criterion", "verdict", "required", "measured", "explanation")
 class GateLimits:
     """What a challenger has to keep.
 
+    min_frauds: in the period, for two models to be compared: resamples of a handful of frauds are too much
+        alike, and would call luck a gain.
     min_roc_auc: of a first model, which has no champion to beat.
     significance: the chance that is taken of calling a model better, or worse, that is not.
     max_calibration_error: the calibration error beyond noise, as a share of the fraud rate
@@ -37,6 +39,7 @@ class GateLimits:
         validation, and days differ.
     """
 
+    min_frauds: int = 20
     min_roc_auc: float = 0.75
     significance: float = 0.05
     max_calibration_error: float = 0.5
@@ -96,7 +99,7 @@ def judge(
             another catalog and cannot score these rows; the absolute floors decide then.
 
     Raises:
-        TrainingError: if a champion of this catalog was not compared.
+        TrainingError: if a champion of this catalog was not compared, or a paired test has no champion.
     """
     limits = limits or GateLimits()
     comparable = champion is not None and champion.fingerprint == catalog_fingerprint
@@ -117,7 +120,7 @@ def _criteria(
     """On a period of one class nothing else can be judged, and nothing else is."""
     evaluation = challenger.evaluation
     yield _catalog(challenger, fingerprint)
-    yield _period(evaluation)
+    yield _period(evaluation, 1 if paired is None else max(limits.min_frauds, 1))
     if evaluation.frauds and evaluation.frauds < evaluation.rows:
         if paired is None or champion is None:
             yield _ranking_floor(evaluation, limits)
@@ -145,18 +148,19 @@ def _catalog(challenger: Judged, fingerprint: str) -> Criterion:
     )
 
 
-def _period(evaluation: Evaluation) -> Criterion:
-    both = 0 < evaluation.frauds < evaluation.rows
-    return Criterion(
-        "period",
-        both,
-        "frauds and legitimate payments",
-        f"{evaluation.frauds:,} frauds in {evaluation.rows:,} payments",
-        "The period can tell models apart."
-        if both
-        else "The period has no fraud or nothing but fraud, so that no model can be judged on it; wait for labels to "
-        "mature or take a longer test period.",
-    )
+def _period(evaluation: Evaluation, least: int) -> Criterion:
+    if not 0 < evaluation.frauds < evaluation.rows:
+        explanation = (
+            "The period has no fraud or nothing but fraud, so that no model can be judged on it; wait for labels to "
+            "mature or take a longer test period."
+        )
+    elif evaluation.frauds < least:
+        explanation = "The period has too few frauds to tell two models apart; take a longer test period."
+    else:
+        explanation = "The period has what it takes to judge a model."
+    passed = least <= evaluation.frauds < evaluation.rows
+    measured = f"{evaluation.frauds:,} frauds in {evaluation.rows:,} payments"
+    return Criterion("period", passed, f"at least {least:,} frauds, and legitimate payments", measured, explanation)
 
 
 def _ranking_floor(evaluation: Evaluation, limits: GateLimits) -> Criterion:
@@ -189,8 +193,11 @@ def _gain(paired: PairedTest, champion: str, limits: GateLimits) -> Criterion:
     by luck shall not be more than one."""
     level = limits.significance / 2
     better = [name for name, of in _gains(paired) if of.p_better <= level]
+    worse = [name for name, of in _gains(paired) if of.p_worse <= limits.significance]
     if better:
         explanation = f"The challenger is better than version {champion} beyond chance: {' and '.join(better)}."
+    elif worse:
+        explanation = f"The challenger is worse than version {champion} beyond chance: {' and '.join(worse)}."
     elif paired.identical:
         explanation = (
             f"The challenger gives every payment the same probability and the same decision as version {champion}: "
@@ -203,13 +210,14 @@ def _gain(paired: PairedTest, champion: str, limits: GateLimits) -> Criterion:
 
 
 def _no_loss(name: str, figure: str, found: Difference | None, show: Show, limits: GateLimits) -> Criterion:
+    required = f"no loss beyond chance: p over {limits.significance:.3f}"
     if found is None:
-        return Criterion(name, False, "no loss beyond chance", "undefined", f"The {figure} cannot be compared.")
+        return Criterion(name, False, required, "undefined", f"The {figure} cannot be compared.")
     worse = found.p_worse <= limits.significance
     return Criterion(
         name,
         not worse,
-        "no loss beyond chance",
+        required,
         f"{show(found.champion)} → {show(found.challenger)}, {_interval_text(found, show)}, p = {found.p_worse:.3f}",
         f"The {figure} is {_direction(found)} the champion's{' beyond chance' if worse else ''}.",
     )

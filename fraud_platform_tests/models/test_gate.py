@@ -65,7 +65,9 @@ def test_a_worse_challenger_is_refused():
     verdict = judge(replace(SECOND, evaluation=evaluation_of(SOME)), FIRST, compared(GOOD, SOME), FINGERPRINT)
     assert not verdict.promote
     assert {"gain", "ranking", "money"} <= set(failed(verdict))
-    assert verdict.reason.startswith("Version 2 is refused for gain: the challenger is not shown to be better")
+    assert verdict.reason.startswith(
+        "Version 2 is refused for gain: the challenger is worse than version 1 beyond chance"
+    )
 
 
 def test_a_challenger_trained_on_shuffled_labels_is_refused():
@@ -87,6 +89,17 @@ def test_a_challenger_that_is_the_champion_is_refused_because_nothing_is_gained(
 )
 def test_money_or_ranking_alone_is_gain_enough(paired: PairedTest):
     assert judge(SECOND, FIRST, paired, FINGERPRINT).promote
+
+
+def test_a_difference_that_may_be_chance_is_no_gain():
+    verdict = judge(SECOND, FIRST, replace(WON, saved=EQUAL, average_precision=EQUAL), FINGERPRINT)
+    assert "is not shown to be better than version 1: what differs may be chance" in verdict.reason
+
+
+def test_two_models_are_not_compared_on_a_handful_of_frauds():
+    few = GateLimits(min_frauds=GOOD_EVALUATION.frauds + 1)
+    assert failed(judge(SECOND, FIRST, WON, FINGERPRINT, few)) == ["period"]
+    assert judge(FIRST, None, None, FINGERPRINT, few).promote
 
 
 def test_a_gain_has_to_hold_at_half_the_significance():
@@ -168,6 +181,7 @@ def test_a_refusal_names_every_criterion_that_failed():
 
 
 def test_the_limits_are_inclusive():
+    assert judge(SECOND, FIRST, WON, FINGERPRINT, GateLimits(min_frauds=GOOD_EVALUATION.frauds)).promote
     load = GOOD_EVALUATION.alerts
     exact = GateLimits(
         min_roc_auc=GOOD_EVALUATION.roc_auc or 0.0,
