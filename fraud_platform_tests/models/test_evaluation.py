@@ -190,6 +190,14 @@ def test_the_interval_of_a_figure_that_never_varies_is_a_point():
     assert evaluation_of([True] * 5, [0.9] * 5, resamples=5).intervals["recall"] == Interval(1, 1, 1)
 
 
+def test_intervals_count_blocked_payments_as_alerts_and_not_as_reviews():
+    labels, scores = np.array(BIG), np.array(BIG_SCORES)
+    days, cards = pl.Series([START] * 100), pl.Series([str(row) for row in range(100)])
+    found = evaluate(labels, scores, days, cards, np.arange(100), Thresholds(0.5, 0.8), COSTS, resamples=5)
+    assert found.intervals["reviews_per_day"].value == found.alerts.reviews_per_day == 25
+    assert found.intervals["alert_rate"].value == 0.5
+
+
 def test_money_of_reviewed_and_blocked_payments_is_among_the_metrics():
     labels, scores = np.array([True, False, True]), np.array([0.9, 0.8, 0.1])
     days, cards = pl.Series([START] * 3), pl.Series(["a", "b", "c"])

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from fraud_platform.errors import TrainingError
+from fraud_platform.models.alerts import AlertLoad
 from fraud_platform.models.bootstrap import Decided, Difference, Interval, PairedTest, paired_test
 from fraud_platform.models.costs import CostMatrix, Thresholds, gains
 from fraud_platform.models.evaluation import Evaluation, evaluate
@@ -96,6 +97,12 @@ def test_a_difference_that_may_be_chance_is_no_gain():
     assert "is not shown to be better than version 1: what differs may be chance" in verdict.reason
 
 
+def test_as_many_reviews_as_the_tolerance_allows_are_within_the_budget():
+    at_the_limit = AlertLoad(4, reviews_per_day=5.0, blocks_per_day=0.0, days_above_budget=1.0, busiest_day_reviews=5)
+    challenger = replace(FIRST, evaluation=replace(GOOD_EVALUATION, alerts=at_the_limit))
+    assert judge(challenger, None, None, FINGERPRINT, GateLimits(alert_budget_tolerance=0.25)).promote
+
+
 def test_two_models_are_not_compared_on_a_handful_of_frauds():
     few = GateLimits(min_frauds=GOOD_EVALUATION.frauds + 1)
     assert failed(judge(SECOND, FIRST, WON, FINGERPRINT, few)) == ["period"]
@@ -182,12 +189,10 @@ def test_a_refusal_names_every_criterion_that_failed():
 
 def test_the_limits_are_inclusive():
     assert judge(SECOND, FIRST, WON, FINGERPRINT, GateLimits(min_frauds=GOOD_EVALUATION.frauds)).promote
-    load = GOOD_EVALUATION.alerts
     exact = GateLimits(
         min_roc_auc=GOOD_EVALUATION.roc_auc or 0.0,
         max_calibration_error=(GOOD_EVALUATION.calibration and GOOD_EVALUATION.calibration.excess) or 0.0,
         max_single_row_us=60.0,
-        alert_budget_tolerance=max((load.reviews_per_day or 0.0) / load.budget - 1, 0.0),
     )
     assert judge(FIRST, None, None, FINGERPRINT, exact).promote
 
