@@ -129,10 +129,10 @@ def test_payments_of_one_customer_are_drawn_together():
 
 
 def test_about_one_in_twenty_tests_of_equal_models_finds_a_winner():
-    """Two models that see the truth through noise of the same size, on 300 data sets."""
+    """Two models that see the truth through noise of the same size, on 150 data sets."""
     random, wins = np.random.default_rng(11), 0
     days, ids = pl.Series([date(2024, 1, 1)] * 300), pl.Series([str(row // 2) for row in range(300)])
-    for seed in range(300):
+    for seed in range(150):
         labels = random.random(300) < 0.3
         champion, challenger = (labels + random.normal(size=300) for _ in range(2))
         nothing = np.zeros(300, np.int64)
@@ -141,7 +141,7 @@ def test_about_one_in_twenty_tests_of_equal_models_finds_a_winner():
         )
         assert found.average_precision is not None
         wins += found.average_precision.p_better <= 0.05
-    assert 4 <= wins <= 30
+    assert 1 <= wins <= 17
 
 
 def test_a_figure_that_is_undefined_has_no_interval():
