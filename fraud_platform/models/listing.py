@@ -86,10 +86,11 @@ def _facts(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """A value of one word, or those in it; lists are for machines."""
+    """A value of one word, or those in it; lists, and times in microseconds, are for machines."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _flat(f"{name} {key}", inner)
+            if not str(key).endswith("_us"):
+                yield from _flat(f"{name} {key}", inner)
     elif not isinstance(value, list | tuple):
         yield name, ABSENT if value is None else _figure(value) if isinstance(value, int | float) else str(value)
 
