@@ -89,8 +89,12 @@ def distinct(entity: tuple[str, ...], column: str, span: int) -> Expression:
 
 def fraud_rate(entity: tuple[str, ...], span: int) -> Expression:
     """The share of frauds among events that are at least one label delay old."""
-    frauds = Rolling(entity, "sum", FRAUD, span, delayed=True)
-    return ratio(frauds, Rolling(entity, "count", None, span, delayed=True))
+    return ratio(known_frauds(entity, span), Rolling(entity, "count", None, span, delayed=True))
+
+
+def known_frauds(entity: tuple[str, ...], span: int) -> Expression:
+    """Frauds among events that are at least one label delay old."""
+    return Rolling(entity, "sum", FRAUD, span, delayed=True)
 
 
 def ratio(numerator: Expression, denominator: Expression | float) -> Expression:
@@ -114,6 +118,11 @@ def to_daily_mean(operation: Operation, column: Column | None, days: int) -> Exp
     """The customer's last day as a multiple of a mean day."""
     last_day, many_days = (Rolling(CUSTOMER, operation, column, span) for span in (DAY, days * DAY))
     return ratio(last_day, ratio(many_days, float(days)))
+
+
+def recent_maximum_to_usual(days: int) -> Expression:
+    """The customer's largest recent amount as a multiple of the usual mean."""
+    return ratio(maximum(CUSTOMER, AMOUNT, days * DAY), mean(CUSTOMER, CAPPED_AMOUNT, 30 * DAY))
 
 
 def seconds_since_last(entity: tuple[str, ...]) -> Expression:
@@ -208,6 +217,9 @@ FEATURES: tuple[Feature, ...] = (
         "amount as a multiple of the customer's largest, 30 days",
         ratio(AMOUNT, maximum(CUSTOMER, AMOUNT, 30 * DAY)),
     ),
+    Feature("customer_max_1d_to_usual", "largest amount of a day to the usual mean", recent_maximum_to_usual(1)),
+    Feature("customer_max_3d_to_usual", "largest amount of 3 days to the usual mean", recent_maximum_to_usual(3)),
+    Feature("customer_max_7d_to_usual", "largest amount of 7 days to the usual mean", recent_maximum_to_usual(7)),
     Feature("count_1d_to_usual", "payments of the last day to those of a mean day", to_daily_mean("count", None, 30)),
     Feature("amount_1d_to_usual", "amount of the last day to that of a mean day", to_daily_mean("sum", AMOUNT, 7)),
     Feature(
@@ -276,7 +288,16 @@ FEATURES: tuple[Feature, ...] = (
         score(AMOUNT, MERCHANT, CAPPED_AMOUNT, 7 * DAY),
     ),
     Feature("merchant_fraud_rate_1d", "known fraud rate of the merchant, 1 day", fraud_rate(MERCHANT, DAY)),
+    Feature("merchant_fraud_rate_3d", "known fraud rate of the merchant, 3 days", fraud_rate(MERCHANT, 3 * DAY)),
     Feature("merchant_fraud_rate_7d", "known fraud rate of the merchant, 7 days", fraud_rate(MERCHANT, 7 * DAY)),
+    Feature("merchant_fraud_rate_14d", "known fraud rate of the merchant, 14 days", fraud_rate(MERCHANT, 14 * DAY)),
     Feature("merchant_fraud_rate_30d", "known fraud rate of the merchant, 30 days", fraud_rate(MERCHANT, 30 * DAY)),
+    Feature("merchant_known_frauds_7d", "known frauds at the merchant, 7 days", known_frauds(MERCHANT, 7 * DAY)),
+    Feature("merchant_known_frauds_28d", "known frauds at the merchant, 28 days", known_frauds(MERCHANT, 28 * DAY)),
+    Feature(
+        "merchant_known_max_28d",
+        "largest amount at the merchant where labels are known, 28 days",
+        Rolling(MERCHANT, "max", AMOUNT, 28 * DAY, delayed=True),
+    ),
     Feature("customer_fraud_rate_30d", "known fraud rate of the customer, 30 days", fraud_rate(CUSTOMER, 30 * DAY)),
 )
