@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_platform.errors import SettingsError
@@ -27,8 +27,48 @@ class Settings(BaseSettings):
     seed: int = Field(20180401, description="the seed of every random choice outside the simulator")
 
     test_days: PositiveInt = Field(7, description="days of the test period")
-    validation_days: PositiveInt = Field(7, description="days that choose rounds and threshold")
-    cards_reviewed_per_day: PositiveInt = Field(100, description="k of card precision@k")
+    validation_days: PositiveInt = Field(
+        7, description="days that choose rounds, calibration, thresholds and candidate"
+    )
+    reviews_per_day: PositiveInt = Field(
+        100, description="payments that the team can review a day; also k of card precision@k"
+    )
+    missed_fraud_fee_cents: int = Field(
+        1500, ge=0, description="what a missed fraud costs on top of its amount, minor units"
+    )
+    review_cost_cents: int = Field(300, ge=0, description="what one review costs, minor units")
+    blocked_good_cents: int = Field(3000, ge=0, description="what blocking a legitimate payment costs, minor units")
+
+    algorithms: tuple[str, ...] = Field(
+        ("logistic_regression", "random_forest", "xgboost", "lightgbm", "isolation_forest", "soft_voting"),
+        description="candidates, as a JSON list; soft_voting averages the best of the others",
+    )
+    imbalance: Literal["none", "class_weight", "undersample", "smote"] = Field(
+        "none", description="what is done about fraud being rare before a model is fitted"
+    )
+    calibration: Literal["sigmoid", "isotonic", "none"] = Field(
+        "sigmoid", description="how scores become probabilities"
+    )
+    tuned_algorithms: tuple[str, ...] = Field(
+        ("xgboost", "lightgbm"), description="candidates whose parameters are searched, as a JSON list"
+    )
+    tuning_trials: NonNegativeInt = Field(3, description="parameter sets tried for each; 0: the measured defaults")
+    tuning_folds: PositiveInt = Field(2, description="moments in the past that each parameter set is judged at")
+    tuning_fold_days: PositiveInt = Field(7, description="days after such a moment that it is judged on")
+    tuning_rows: PositiveInt = Field(30_000, description="the most rows that a fold is fitted on, the latest of them")
+
+    bootstrap_resamples: PositiveInt = Field(500, description="resamples behind each interval and paired test")
+    gate_min_roc_auc: float = Field(0.75, ge=0, le=1, description="ROC AUC that a first model must reach")
+    gate_significance: float = Field(
+        0.05, gt=0, lt=0.5, description="share of resamples in which a better challenger may look worse"
+    )
+    gate_max_calibration_error: float = Field(
+        0.5, gt=0, description="calibration error beyond noise, as a share of the fraud rate"
+    )
+    gate_max_single_row_us: float = Field(1000.0, gt=0, description="99th percentile of scoring one row, microseconds")
+    gate_alert_budget_tolerance: float = Field(
+        0.25, ge=0, description="how far reviews a day may lie above the budget, as a share of it"
+    )
 
     mlflow_tracking_uri: str | None = Field(None, description="default: a SQLite file in the warehouse")
     model_name: str = Field("fraud_model", description="the registered model's name in MLflow")
@@ -98,6 +138,11 @@ class Settings(BaseSettings):
     def models(self) -> Path:
         """Model artefacts, named by their content."""
         return self.home / "models"
+
+    @property
+    def tuning(self) -> Path:
+        """Searches for parameters, a file each: one that was stopped goes on."""
+        return self.home / "tuning"
 
     @property
     def scores(self) -> Path:

@@ -6,23 +6,25 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fraud_platform.models.costs import NEVER, Thresholds
+
 RiskLevel = Literal["low", "medium", "high"]
-Action = Literal["approve", "review"]
+Action = Literal["approve", "review", "block"]
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Probabilities at and above `threshold` are reviewed; from half of it on, the risk is medium."""
+    """Probabilities at and above a threshold are reviewed or blocked; from half of the lower one on, risk is medium."""
 
-    threshold: float
+    thresholds: Thresholds
 
     def is_fraud(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return probabilities >= self.threshold
+        return probabilities >= self.thresholds.review
 
     def risk_levels(self, probabilities: NDArray[np.float64]) -> NDArray[np.str_]:
-        return np.select(
-            [probabilities >= self.threshold, probabilities >= self.threshold / 2], ["high", "medium"], "low"
-        )
+        review = self.thresholds.review
+        return np.select([probabilities >= review, probabilities >= review / 2], ["high", "medium"], "low")
 
     def actions(self, probabilities: NDArray[np.float64]) -> NDArray[np.str_]:
-        return np.where(self.is_fraud(probabilities), "review", "approve")
+        block = NEVER if self.thresholds.block is None else self.thresholds.block
+        return np.select([probabilities >= block, self.is_fraud(probabilities)], ["block", "review"], "approve")

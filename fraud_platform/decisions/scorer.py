@@ -23,6 +23,7 @@ from fraud_platform.features.expressions import KNOWN_FRAUD
 from fraud_platform.features.online import OnlineFeatures
 from fraud_platform.features.selection import Catalog, CatalogOrigin
 from fraud_platform.features.stores import Store
+from fraud_platform.models.costs import Thresholds
 from fraud_platform.transactions.request import request_digest
 
 ATTEMPTS = 100
@@ -37,7 +38,7 @@ class Card(Protocol):
     def catalog(self) -> CatalogOrigin: ...
 
     @property
-    def threshold(self) -> float: ...
+    def thresholds(self) -> Thresholds: ...
 
 
 class Model(Protocol):
@@ -66,7 +67,7 @@ class Scorer:
         self._model = model
         self._features = OnlineFeatures(catalog)
         self._store = store
-        self._policy = Policy(model.card.threshold)
+        self._policy = Policy(model.card.thresholds)
         self._label_delay_us = catalog.label_delay_us
         self.model_version = model_version
         self.catalog_fingerprint = catalog.fingerprint

@@ -1,8 +1,8 @@
 """The artefact: one directory that holds a model and all that was fitted with it; no pickle.
 
     model.onnx   the graph that serves
-    model.ubj    the native model, for exact reasons
-    model.json   a `ModelCard`
+    model.*      the native model, for exact reasons, where its library has a format that is no pickle
+    model.json   a `ModelCard`, with the calibrator that turns the graph's scores into probabilities
     SHA256SUMS   the digest of each of these, as `sha256sum --check` reads it
 
 Loading and predicting import onnxruntime, numpy and msgspec, and nothing that trains.
@@ -21,31 +21,43 @@ from numpy.typing import NDArray
 
 from fraud_platform.errors import ArtefactError
 from fraud_platform.features.selection import CatalogOrigin
+from fraud_platform.models.calibration import Calibrator
+from fraud_platform.models.costs import CostMatrix, Thresholds
 from fraud_platform.models.reference import ReferenceProfile
 
 if TYPE_CHECKING:
     from fraud_platform.models.evaluation import Evaluation
     from fraud_platform.models.training import TrainedModel
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ONNX_FILE, CARD_FILE, DIGESTS_FILE = "model.onnx", "model.json", "SHA256SUMS"
 CHUNK_ROWS = 65_536
 TOLERANCE = 1e-6
-LIBRARIES = ("xgboost", "scikit-learn", "onnx", "onnxmltools", "onnxruntime", "numpy", "polars")
-AGAIN = "Materialize `fraud_model` again, or copy the whole directory again from where it was made."
+LIBRARIES = ("xgboost", "lightgbm", "scikit-learn", "onnx", "onnxmltools", "skl2onnx", "onnxruntime", "numpy", "polars")
+AGAIN = (
+    "Delete the directory and materialize `candidate_models` again, or copy it again, whole, from where it was made."
+)
 
 
 class ModelCard(msgspec.Struct, frozen=True):
-    """model.json. Times are event_us, days are ISO dates with exclusive ends."""
+    """model.json. Times are event_us, days are ISO dates with exclusive ends.
+
+    `importance` is the share of each of `feature_columns`; `costs` and `reviews_a_day` are what the thresholds
+    were chosen by.
+    """
 
     format_version: int
     model_name: str
     algorithm: str
     parameters: dict[str, int | float | str]
     seed: int
-    native_file: str
+    native_file: str | None
     feature_columns: tuple[str, ...]
-    threshold: float
+    importance: tuple[float, ...]
+    calibrator: Calibrator
+    thresholds: Thresholds
+    costs: CostMatrix
+    reviews_a_day: int
     catalog: CatalogOrigin
     source: str
     snapshot_hash: str
@@ -90,6 +102,11 @@ class Artefact:
             )
         return cls(path, card, digest, session)
 
+    @property
+    def graph(self) -> bytes:
+        """The ONNX graph."""
+        return (self.path / ONNX_FILE).read_bytes()
+
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """The fraud probability of each row.
 
@@ -99,6 +116,10 @@ class Artefact:
         Raises:
             ArtefactError: if the matrix has another type or width.
         """
+        return self.card.calibrator(self.score(matrix))
+
+    def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What the graph itself gives, before it is calibrated; as `predict`."""
         if matrix.dtype != np.float32 or matrix.ndim != 2 or matrix.shape[1] != self._width:
             raise ArtefactError(
                 f"{self.path} takes float32 (n, {self._width}) and was given {matrix.dtype} {matrix.shape}. Give the "
@@ -125,12 +146,14 @@ def save(trained: "TrainedModel", evaluation: "Evaluation", folder: Path, model_
     folder.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder))
     try:
-        native_file = trained.model.file_name
+        files = [ONNX_FILE, CARD_FILE]
         (building / ONNX_FILE).write_bytes(trained.model.to_onnx())
-        trained.model.save(building / native_file)
+        if trained.model.file_name is not None:
+            trained.model.save(building / trained.model.file_name)
+            files.append(trained.model.file_name)
         card = msgspec.json.encode(_card(trained, evaluation, model_name))
         (building / CARD_FILE).write_bytes(msgspec.json.format(card) + b"\n")
-        lines = [f"{_sha256(building / name)}  {name}\n" for name in sorted((ONNX_FILE, native_file, CARD_FILE))]
+        lines = [f"{_sha256(building / name)}  {name}\n" for name in sorted(files)]
         (building / DIGESTS_FILE).write_text("".join(lines))
         artefact = Artefact.load(building)
         verify_onnx(trained, artefact)
@@ -149,7 +172,7 @@ def verify_onnx(trained: "TrainedModel", artefact: Artefact, rows: int = 10_000)
     """Score snapshot rows, half of them with inputs struck out at random, with both models.
 
     Returns:
-        The greatest difference of the two probabilities.
+        The greatest difference of the two scores.
 
     Raises:
         ArtefactError: if it is above 1e-6 anywhere.
@@ -164,7 +187,7 @@ def verify_onnx(trained: "TrainedModel", artefact: Artefact, rows: int = 10_000)
     struck_out[::2] = False
     matrix[struck_out] = np.nan
     matrix[-1] = np.nan
-    native, served = trained.predict(matrix), artefact.predict(matrix)
+    native, served = trained.model.predict(matrix), artefact.score(matrix)
     difference = np.abs(native - served)
     apart = int((~(difference <= TOLERANCE)).sum())  # a NaN counts as apart
     if apart:
@@ -194,8 +217,12 @@ def read_card(path: Path) -> ModelCard:
         raise ArtefactError(f"{file} cannot be read: {error}. {AGAIN}") from error
 
 
-def verify_digests(path: Path) -> str:
+def verify_digests(path: Path, *, place: str | None = None, fix: str = AGAIN) -> str:
     """Hold each file against SHA256SUMS.
+
+    Args:
+        place: where the directory is to be looked for, where `path` is a passing copy of it.
+        fix: what to do about damage.
 
     Returns:
         The SHA-256 of SHA256SUMS itself, which names the artefact.
@@ -203,18 +230,18 @@ def verify_digests(path: Path) -> str:
     Raises:
         ArtefactError: naming the first file that is missing, changed or not listed.
     """
-    file = path / DIGESTS_FILE
+    file, where = path / DIGESTS_FILE, place or str(path)
     try:
         lines = file.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ArtefactError(f"{file} cannot be read: {error}. {AGAIN}") from error
+        raise ArtefactError(f"{where}/{DIGESTS_FILE} cannot be read: {error}. {fix}") from error
     digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     for name in (ONNX_FILE, CARD_FILE, *digests):
         if name not in digests or "/" in name or not (path / name).is_file():
-            raise ArtefactError(f"{path / name} is missing or not listed in {DIGESTS_FILE}. {AGAIN}")
+            raise ArtefactError(f"{where}/{name} is missing or not listed in {DIGESTS_FILE}. {fix}")
         if _sha256(path / name) != digests[name]:
             raise ArtefactError(
-                f"{path / name} was changed after it was written: its digest is not the one in {DIGESTS_FILE}. {AGAIN}"
+                f"{where}/{name} was changed after it was written: its digest is not the one in {DIGESTS_FILE}. {fix}"
             )
     return _sha256(file)
 
@@ -244,7 +271,11 @@ def _card(trained: "TrainedModel", evaluation: "Evaluation", model_name: str) ->
         seed=trained.seed,
         native_file=trained.model.file_name,
         feature_columns=trained.feature_columns,
-        threshold=trained.threshold,
+        importance=tuple(trained.model.importance().tolist()),
+        calibrator=trained.calibrator,
+        thresholds=trained.thresholds,
+        costs=trained.recipe.costs,
+        reviews_a_day=trained.recipe.reviews_a_day,
         catalog=trained.catalog,
         source=trained.source,
         snapshot_hash=snapshot.hash,

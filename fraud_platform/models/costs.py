@@ -7,13 +7,16 @@ customer where it does not. After Elkan, The Foundations of Cost-Sensitive Learn
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from fraud_platform.models.algorithms import Labels, Scores
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Cents = NDArray[np.int64]
 
@@ -164,7 +167,7 @@ def choose_thresholds(
     labels: Labels,
     probabilities: Scores,
     amounts: Cents,
-    days: pl.Series,
+    days: "pl.Series",
     costs: CostMatrix,
     reviews_a_day: int,
 ) -> Thresholds:

@@ -17,7 +17,7 @@ from fraud_platform.warehouse import write_files
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-LABEL_COLUMNS = ("is_fraud", "fraud_type", "split")
+LABEL_COLUMNS = ("is_fraud", "fraud_type", "reported_us", "split")
 NAME_LENGTH = 16
 
 
@@ -137,8 +137,8 @@ def label_events(events: pl.DataFrame, labels: pl.DataFrame, periods: Periods) -
         labels: transaction_id, is_fraud, reported_us, fraud_type; every report, corrections included.
 
     Returns:
-        The events with `is_fraud` (Boolean), `fraud_type` (String, null unless fraud) and `split`,
-        sorted by (event_us, transaction_id).
+        The events with `is_fraud` (Boolean), `fraud_type` (String, null unless fraud), `reported_us` (when that
+        verdict was reported; null without one) and `split`, sorted by (event_us, transaction_id).
     """
     splits = [events.filter(_within(periods.of(split))).with_columns(split=pl.lit(split)) for split in SPLITS]
     known_from = {"train": periods.training_moment, "validation": periods.training_moment, "test": periods.as_of}
@@ -161,14 +161,19 @@ def _within(days: Days) -> pl.Expr:
 def _verdicts(labels: pl.DataFrame, moment: date) -> pl.DataFrame:
     """The last report of each transaction before the midnight of `moment`."""
     return (
-        labels.filter(pl.col("reported_us") < _midnight_us(moment))
+        labels.filter(pl.col("reported_us") < midnight_us(moment))
         .sort("reported_us", "is_fraud", "fraud_type", nulls_last=False)
         .unique("transaction_id", keep="last", maintain_order=True)
-        .select("transaction_id", "is_fraud", fraud_type=pl.when("is_fraud").then(pl.col("fraud_type").cast(pl.String)))
+        .select(
+            "transaction_id",
+            "is_fraud",
+            pl.when("is_fraud").then(pl.col("fraud_type").cast(pl.String)).alias("fraud_type"),
+            "reported_us",
+        )
     )
 
 
-def _midnight_us(day: date) -> int:
+def midnight_us(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000
 
 

@@ -19,7 +19,7 @@ from fraud_platform.models.dataset import Snapshot, Split
 from fraud_platform.models.headline import Headline
 from fraud_platform.models.ranking import defined
 from fraud_platform.models.reliability import Calibration, calibration
-from fraud_platform.models.segments import SegmentFigures, TypeRecall, by_fraud_type, by_segment
+from fraud_platform.models.segments import Draws, SegmentFigures, TypeRecall, by_fraud_type, by_segment
 from fraud_platform.models.training import input_matrix
 
 
@@ -119,6 +119,7 @@ def evaluate(
     codes = customer_codes(customer_ids)
     once = np.ones(int(codes.max(initial=-1)) + 1, np.int64)
     rows = decide(labels, cents, probabilities, thresholds, costs)
+    draws = Draws(codes, len(once), resamples, seed) if resamples else None
     headline = Headline(rows, days, codes, len(once), reviews_a_day)
     figures = {name: defined(figure) for name, figure in headline(once).items()}
     found, alerts = int((rows.alerts & labels).sum()), int(rows.alerts.sum())
@@ -147,8 +148,8 @@ def evaluate(
         money=money(labels, cents, probabilities, thresholds, costs),
         calibration=calibration(labels, probabilities),
         alerts=alert_load(probabilities, days, thresholds, reviews_a_day),
-        by_fraud_type=by_fraud_type(rows, types),
-        by_segment=by_segment(rows, frame),
+        by_fraud_type=by_fraud_type(rows, types, draws),
+        by_segment=by_segment(rows, frame, draws),
         intervals=intervals(headline, len(once), resamples, seed) if resamples else {},
     )
 

@@ -1,14 +1,15 @@
 """The figures of parts of a period: kinds of fraud, amounts, and payments that models find hard."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from fraud_platform.models.algorithms import Labels
+from fraud_platform.models.bootstrap import Interval, Statistic, customer_totals, intervals
 from fraud_platform.models.costs import Cents, DecidedRows
-from fraud_platform.models.ranking import Ranking, defined
+from fraud_platform.models.ranking import Codes, Counts, Ranking, defined
 
 UNKNOWN_TYPE = "unknown"
 AMOUNT_BANDS = (0, 1_000, 5_000, 20_000, 100_000)
@@ -30,7 +31,10 @@ SEGMENTS = {
 
 @dataclass(frozen=True)
 class TypeRecall:
-    """Of the frauds of one type, how many are alerted; amounts and the money saved are in cents."""
+    """Of the frauds of one type, how many are alerted; amounts and the money saved are in cents.
+
+    `intervals` are of recall and saved, where customers were drawn.
+    """
 
     frauds: int
     found: int
@@ -38,11 +42,15 @@ class TypeRecall:
     amount_found: int
     amount_missed: int
     saved: int
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SegmentFigures:
-    """The figures of the rows of one segment. None where undefined; `saved` is in cents."""
+    """The figures of the rows of one segment. None where undefined; `saved` is in cents.
+
+    `intervals` are of each figure that is defined, where customers were drawn.
+    """
 
     rows: int
     frauds: int
@@ -51,9 +59,25 @@ class SegmentFigures:
     precision: float | None
     recall: float | None
     saved: int
+    intervals: dict[str, Interval] = field(default_factory=dict)
 
 
-def by_fraud_type(rows: DecidedRows, types: pl.Series) -> dict[str, TypeRecall]:
+@dataclass(frozen=True)
+class Draws:
+    """How customers are drawn for intervals: the customer of each row (n,), how often, and the seed."""
+
+    codes: Codes
+    customers: int
+    resamples: int
+    seed: int
+
+    def intervals(self, rows: DecidedRows, mask: Labels) -> dict[str, Interval]:
+        """Of the figures of the rows of a mask (n,)."""
+        statistic = _statistic(rows, mask, self.codes, self.customers)
+        return intervals(statistic, self.customers, self.resamples, self.seed)
+
+
+def by_fraud_type(rows: DecidedRows, types: pl.Series, draws: Draws | None = None) -> dict[str, TypeRecall]:
     """Empty where no fraud has a known type; otherwise the untyped frauds count as `unknown`."""
     frauds = pl.DataFrame({"type": types, "found": rows.alerts, "amount": rows.amounts, "gain": rows.gains}).filter(
         pl.Series(rows.labels, dtype=pl.Boolean)
@@ -71,16 +95,22 @@ def by_fraud_type(rows: DecidedRows, types: pl.Series) -> dict[str, TypeRecall]:
         )
         .sort("type")
     )
-    return {name: TypeRecall(n, found, found / n, *sums) for name, n, found, *sums in counts.iter_rows()}
+    known = types.fill_null(UNKNOWN_TYPE)
+    found_types: dict[str, TypeRecall] = {}
+    for name, number, found, *sums in counts.iter_rows():
+        drawn = draws.intervals(rows, rows.labels & (known == name).to_numpy()) if draws else {}
+        kept = {figure: interval for figure, interval in drawn.items() if figure in ("recall", "saved")}
+        found_types[name] = TypeRecall(number, found, found / number, *sums, intervals=kept)
+    return found_types
 
 
-def by_segment(rows: DecidedRows, frame: pl.DataFrame | None) -> dict[str, SegmentFigures]:
+def by_segment(rows: DecidedRows, frame: pl.DataFrame | None, draws: Draws | None = None) -> dict[str, SegmentFigures]:
     """The figures of each segment that has rows; `frame` (n rows) holds the features that segments ask for."""
     chosen = [*_amount_bands(rows.amounts), *_feature_segments(frame)]
-    return {name: segment_figures(rows, mask) for name, mask in chosen if mask.any()}
+    return {name: segment_figures(rows, mask, draws) for name, mask in chosen if mask.any()}
 
 
-def segment_figures(rows: DecidedRows, mask: Labels) -> SegmentFigures:
+def segment_figures(rows: DecidedRows, mask: Labels, draws: Draws | None = None) -> SegmentFigures:
     """The figures of the rows of a mask (n,)."""
     labels, alerts = rows.labels[mask], rows.alerts[mask]
     found, frauds, alerted = int((labels & alerts).sum()), int(labels.sum()), int(alerts.sum())
@@ -93,7 +123,29 @@ def segment_figures(rows: DecidedRows, mask: Labels) -> SegmentFigures:
         precision=found / alerted if alerted else None,
         recall=found / frauds if frauds else None,
         saved=int(rows.gains[mask].sum()),
+        intervals=draws.intervals(rows, mask) if draws else {},
     )
+
+
+def _statistic(rows: DecidedRows, mask: Labels, codes: Codes, customers: int) -> Statistic:
+    """The figures of the rows of a mask, from how often each customer counts; NaN where undefined."""
+    labels, alerts, of = rows.labels[mask], rows.alerts[mask], codes[mask]
+    ranking = Ranking(labels, rows.probabilities[mask], of)
+    parts = (labels, alerts, labels & alerts, rows.gains[mask])
+    totals = np.stack([customer_totals(part, of, customers) for part in parts], axis=1)
+
+    def statistic(counts: Counts) -> dict[str, float]:
+        frauds, alerted, found, saved = (counts @ totals).tolist()
+        ranked = ranking(counts)
+        return {
+            "roc_auc": ranked["roc_auc"],
+            "average_precision": ranked["average_precision"],
+            "precision": found / alerted if alerted else np.nan,
+            "recall": found / frauds if frauds else np.nan,
+            "saved": saved,
+        }
+
+    return statistic
 
 
 def _amount_bands(amounts: Cents) -> Iterator[tuple[str, Labels]]:

@@ -1,33 +1,54 @@
-"""Fit one algorithm on a snapshot and choose its threshold. Looks at no test row."""
+"""Fit one algorithm on a snapshot, calibrate it and choose its thresholds. Looks at no test row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from fraud_platform.errors import TrainingError
 from fraud_platform.features.selection import CatalogOrigin
-from fraud_platform.models.algorithms import Algorithm, FittedModel, Labels, Matrix, Sample, Scores
+from fraud_platform.models.algorithms import Algorithm, FittedModel, Matrix, Parameter, Sample, Scores
+from fraud_platform.models.calibration import CalibrationKind, Calibrator, fit_calibrator
+from fraud_platform.models.costs import CostMatrix, Thresholds, choose_thresholds
 from fraud_platform.models.dataset import Snapshot, Split
+from fraud_platform.models.imbalance import Imbalance, rebalance
 from fraud_platform.models.reference import ReferenceProfile, profile
 
 MINIMUM_ROWS = 100
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a model is made of an algorithm and a snapshot.
+
+    Attributes:
+        imbalance: what is done to the train rows about fraud being rare.
+        calibration: how scores become probabilities, fitted on the validation rows.
+        costs, reviews_a_day: what the thresholds are chosen by.
+    """
+
+    imbalance: Imbalance = "none"
+    calibration: CalibrationKind = "sigmoid"
+    costs: CostMatrix = field(default_factory=CostMatrix)
+    reviews_a_day: int = 100
+
+
+@dataclass(frozen=True)
 class TrainedModel:
     """A fitted model with all that its artefact says about where it comes from.
 
-    `warnings` are sentences for a person: all-null inputs are kept, so that the columns stay those
-    of the catalog, and named here.
+    `warnings` are sentences for a person: inputs that are null or the same in every train row are kept, so
+    that the columns stay those of the catalog, and named here.
     """
 
     model: FittedModel
+    calibrator: Calibrator
     algorithm: str
-    parameters: dict[str, int | float | str]
+    parameters: dict[str, Parameter]
     seed: int
+    recipe: Recipe
     feature_columns: tuple[str, ...]
-    threshold: float
+    thresholds: Thresholds
     catalog: CatalogOrigin
     source: str
     snapshot: Snapshot
@@ -36,7 +57,7 @@ class TrainedModel:
 
     def predict(self, matrix: Matrix) -> Scores:
         """The fraud probability of each row, shape (n,)."""
-        return self.model.predict(matrix)
+        return self.calibrator(self.model.predict(matrix))
 
 
 def train(
@@ -47,32 +68,68 @@ def train(
     seed: int,
     *,
     source: str = "",
+    recipe: Recipe | None = None,
 ) -> TrainedModel:
-    """Fit on the train rows; the validation rows stop the fit and choose the threshold.
+    """Fit on the train rows; the validation rows stop the fit, calibrate it and choose the thresholds.
 
     Raises:
         TrainingError: where a split has too few rows or one class, or an input is missing or infinite.
     """
-    absent = [name for name in feature_columns if name not in snapshot.columns]
-    if absent or not feature_columns:
-        raise TrainingError(
-            f"The training set {snapshot.path} lacks the inputs {absent or '(none were asked for)'}. "
-            "Materialize `transaction_features` and `training_set` again with this catalog."
-        )
-    training, validation = _sample(snapshot, "train", feature_columns), _sample(snapshot, "validation", feature_columns)
-    model = algorithm.fit(training, validation, seed)
+    recipe = recipe or Recipe()
+    training = sample(snapshot, "train", feature_columns)
+    validation = sample(snapshot, "validation", feature_columns)
+    model = algorithm.fit(rebalance(training, recipe.imbalance, seed), validation, seed)
+    parameters = algorithm.parameters | model.facts | {"imbalance": recipe.imbalance}
+    return assemble(
+        snapshot, model, algorithm.name, parameters, feature_columns, catalog, seed, source=source, recipe=recipe
+    )
+
+
+def assemble(
+    snapshot: Snapshot,
+    model: FittedModel,
+    algorithm: str,
+    parameters: dict[str, Parameter],
+    feature_columns: list[str],
+    catalog: CatalogOrigin,
+    seed: int,
+    *,
+    source: str = "",
+    recipe: Recipe | None = None,
+) -> TrainedModel:
+    """What surrounds a fitted model: its calibration and thresholds from the validation rows, its reference profile.
+
+    Raises:
+        TrainingError: as `train`.
+    """
+    recipe = recipe or Recipe()
+    training = sample(snapshot, "train", feature_columns)
+    validation = sample(snapshot, "validation", feature_columns)
     scores = model.predict(validation.inputs)
+    calibrator = fit_calibrator(recipe.calibration, validation.labels, scores)
+    probabilities = calibrator(scores)
+    rows = snapshot.read("validation", ["amount_cents", "day"])
+    thresholds = choose_thresholds(
+        validation.labels,
+        probabilities,
+        rows["amount_cents"].to_numpy(),
+        rows["day"],
+        recipe.costs,
+        recipe.reviews_a_day,
+    )
     return TrainedModel(
         model=model,
-        algorithm=algorithm.name,
-        parameters=algorithm.parameters | model.facts,
+        calibrator=calibrator,
+        algorithm=algorithm,
+        parameters=parameters,
         seed=seed,
+        recipe=recipe,
         feature_columns=tuple(feature_columns),
-        threshold=best_f1_threshold(validation.labels, scores),
+        thresholds=thresholds,
         catalog=catalog,
         source=source,
         snapshot=snapshot,
-        reference=profile(training.inputs, tuple(feature_columns), scores),
+        reference=profile(training.inputs, tuple(feature_columns), probabilities),
         warnings=_warnings(training.inputs, feature_columns),
     )
 
@@ -83,22 +140,18 @@ def input_matrix(frame: pl.DataFrame, feature_columns: list[str] | tuple[str, ..
     return np.ascontiguousarray(columns.to_numpy(), dtype=np.float32)
 
 
-def best_f1_threshold(labels: Labels, scores: Scores) -> float:
-    """The threshold (alert where score >= threshold) of the greatest F1; of equals, the highest.
+def sample(snapshot: Snapshot, split: Split, feature_columns: list[str]) -> Sample:
+    """The inputs and labels of a split.
 
-    It lies midway between two scores, so that a rounding in the last digit flips no row.
+    Raises:
+        TrainingError: where it has too few rows or one class, or an input is missing or infinite.
     """
-    order = np.argsort(-scores, kind="stable")
-    sorted_scores, hits = scores[order], np.cumsum(labels[order])
-    last_of_tie = np.append(sorted_scores[1:] != sorted_scores[:-1], True)
-    alerts = np.arange(1, len(scores) + 1)
-    f1 = np.where(last_of_tie, 2 * hits / (alerts + hits[-1]), -1.0)
-    best = int(np.argmax(f1))
-    below = sorted_scores[best + 1] if best + 1 < len(scores) else 0.0
-    return float((sorted_scores[best] + below) / 2)
-
-
-def _sample(snapshot: Snapshot, split: Split, feature_columns: list[str]) -> Sample:
+    absent = [name for name in feature_columns if name not in snapshot.columns]
+    if absent or not feature_columns:
+        raise TrainingError(
+            f"The training set {snapshot.path} lacks the inputs {absent or '(none were asked for)'}. "
+            "Materialize `transaction_features` and `training_set` again with this catalog."
+        )
     facts, days = snapshot.splits[split], snapshot.periods.of(split)
     where = f"The {split} period, {days.first} up to {days.end}, has {facts.frauds} frauds in {facts.rows} rows"
     if facts.rows < MINIMUM_ROWS:
@@ -127,7 +180,13 @@ def _sample(snapshot: Snapshot, split: Split, feature_columns: list[str]) -> Sam
 
 
 def _warnings(inputs: Matrix, feature_columns: list[str]) -> tuple[str, ...]:
-    empty = [name for column, name in enumerate(feature_columns) if np.isnan(inputs[:, column]).all()]
-    if not empty:
-        return ()
-    return (f"{len(empty)} of {len(feature_columns)} inputs are null in every train row: {', '.join(empty)}.",)
+    """Of inputs from which nothing can be learnt. One that is null in some rows says something by being null."""
+    empty = np.isnan(inputs).all(axis=0)
+    constant = (inputs == inputs[0]).all(axis=0)
+    found = {"are null in every train row": empty, "have one and the same value in every train row": constant}
+    named = {what: [feature_columns[column] for column in np.flatnonzero(which)] for what, which in found.items()}
+    return tuple(
+        f"{len(names)} of {len(feature_columns)} inputs {what}: {', '.join(names)}."
+        for what, names in named.items()
+        if names
+    )

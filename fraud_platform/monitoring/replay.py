@@ -15,6 +15,7 @@ from fraud_platform.decisions.recovery import rebuild_states
 from fraud_platform.decisions.scorer import Scorer
 from fraud_platform.features.selection import Catalog, CatalogOrigin
 from fraud_platform.features.stores import Store
+from fraud_platform.models.costs import Thresholds
 from fraud_platform.transactions.contract import TRANSACTION
 from fraud_platform.transactions.request import TransactionDecoder, to_microseconds
 
@@ -28,7 +29,7 @@ class Recorder:
     @dataclass(frozen=True)
     class Card:
         catalog: CatalogOrigin
-        threshold: float = 0.5
+        thresholds: Thresholds = field(default_factory=lambda: Thresholds(0.5))
 
     catalog: Catalog
     vectors: list[Floats] = field(default_factory=list)

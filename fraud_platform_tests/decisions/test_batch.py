@@ -8,8 +8,9 @@ import pytest
 
 from fraud_platform.decisions.batch import score_features
 from fraud_platform.models.artefact import Artefact
+from fraud_platform.models.costs import Thresholds
 
-CARD = SimpleNamespace(feature_columns=("amount", "count"), threshold=0.4)
+CARD = SimpleNamespace(feature_columns=("amount", "count"), thresholds=Thresholds(0.4))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from fraud_platform.features.expressions import DAY
 from fraud_platform.features.selection import build_catalog
 from fraud_platform.features.stores.lmdb import LmdbStore
 from fraud_platform.models.artefact import Artefact
+from fraud_platform.models.costs import Thresholds
 from fraud_platform_tests.features.building import build
 
 CATALOG = build_catalog({"customer_id", "merchant_id", "amount_cents", "event_time"}, [], 7 * DAY)
@@ -29,7 +30,7 @@ COUNT = CATALOG.names.index("customer_count_1d")
 
 def counting_model(fingerprint: str = CATALOG.fingerprint) -> Artefact:
     """Its "probability" is the customer's count of the last day over 1,000: what the state holds can be read off."""
-    card = SimpleNamespace(catalog=SimpleNamespace(fingerprint=fingerprint), threshold=0.002)
+    card = SimpleNamespace(catalog=SimpleNamespace(fingerprint=fingerprint), thresholds=Thresholds(0.002))
     model = SimpleNamespace(card=card, predict=lambda matrix: matrix[:, COUNT].astype(np.float64) / 1000)
     return cast(Artefact, model)
 
@@ -172,7 +173,7 @@ class Rate:
 
     def __init__(self, store: LmdbStore) -> None:
         place = CATALOG.names.index("merchant_fraud_rate_7d")
-        card = SimpleNamespace(catalog=CATALOG.origin, threshold=0.5)
+        card = SimpleNamespace(catalog=CATALOG.origin, thresholds=Thresholds(0.5))
         model = SimpleNamespace(card=card, predict=lambda matrix: np.nan_to_num(matrix[:, place].astype(np.float64)))
         self._scorer = Scorer(cast(Artefact, model), CATALOG, store, "1")
         self.score = self._scorer.score

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from fraud_platform.features.selection import CatalogOrigin
-from fraud_platform.models.algorithms import XGBoost
+from fraud_platform.models.algorithms.xgboost import XGBoost
 from fraud_platform.models.dataset import Periods, Snapshot, label_events, plan_periods, write_snapshot
 from fraud_platform.models.training import TrainedModel, train
 
@@ -69,7 +69,7 @@ def snapshot(training_set: pl.DataFrame, periods: Periods, tmp_path_factory: pyt
 
 @pytest.fixture(scope="session")
 def trained(snapshot: Snapshot) -> TrainedModel:
-    return train(snapshot, XGBoost(), INPUTS, CATALOG, seed=1, source="synthetic")
+    return train(snapshot, XGBoost(threads=1), INPUTS, CATALOG, seed=1, source="synthetic")
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from fraud_platform.errors import ArtefactError
-from fraud_platform.models.algorithms import Matrix, Sample, XGBoost
+from fraud_platform.models.algorithms import Matrix, Sample
+from fraud_platform.models.algorithms.xgboost import XGBoost
 from fraud_platform.models.artefact import CARD_FILE, CHUNK_ROWS, Artefact, save, verify_digests, verify_onnx
 from fraud_platform.models.dataset import Snapshot
-from fraud_platform.models.evaluation import evaluate_split
+from fraud_platform.models.evaluation import Evaluation, evaluate_split
 from fraud_platform.models.training import TrainedModel, input_matrix
 from fraud_platform_tests.models.conftest import CATALOG, INPUTS
 
@@ -50,12 +51,13 @@ def test_sha256sum_agrees(saved: Path):
 def test_the_card_says_where_the_model_comes_from(artefact: Artefact, trained: TrainedModel, snapshot: Snapshot):
     card = artefact.card
     assert card.feature_columns == tuple(INPUTS)
-    assert card.threshold == trained.threshold
+    assert (card.calibrator, card.thresholds) == (trained.calibrator, trained.thresholds)
+    assert card.importance == tuple(trained.model.importance())
     assert card.snapshot_hash == snapshot.hash
     assert (card.catalog, card.source) == (CATALOG, "synthetic")
     assert card.periods["as_of"] == snapshot.periods.as_of.isoformat()
     assert card.splits["train"]["rows"] == snapshot.splits["train"].rows
-    assert card.evaluation == msgspec.to_builtins(evaluate_split(snapshot, trained))
+    assert msgspec.convert(card.evaluation, Evaluation) == evaluate_split(snapshot, trained)
     assert card.reference == trained.reference
     assert {"xgboost", "onnxruntime"} <= set(card.libraries)
 
@@ -101,6 +103,7 @@ def test_a_failed_verification_leaves_nothing(trained: TrainedModel, snapshot: S
     class Wrong:
         file_name = trained.model.file_name
         facts = trained.model.facts
+        importance = staticmethod(trained.model.importance)
         to_onnx = staticmethod(trained.model.to_onnx)
         save = staticmethod(trained.model.save)
 
@@ -193,7 +196,7 @@ def rewrite_card(path: Path, change: dict) -> None:
 
 def test_another_format_version_is_refused(copy: Path):
     rewrite_card(copy, {"format_version": 99})
-    with pytest.raises(ArtefactError, match="format version 99 and this code reads 1"):
+    with pytest.raises(ArtefactError, match="format version 99 and this code reads 2"):
         Artefact.load(copy)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from fraud_platform.features.catalog import FEATURES
 from fraud_platform.models.costs import CostMatrix, DecidedRows, Thresholds, decide
-from fraud_platform.models.segments import SEGMENTS, SegmentFigures, by_fraud_type, by_segment
+from fraud_platform.models.segments import SEGMENTS, Draws, SegmentFigures, by_fraud_type, by_segment
 
 COSTS = CostMatrix(missed_fraud_fee=100, review=10, blocked_good=50)
 LABELS = np.array([True, False, True, False])
@@ -72,3 +72,45 @@ def test_the_segments_ask_for_features_of_the_catalog():
 def test_types_of_legitimate_rows_are_ignored():
     found = by_fraud_type(rows(), pl.Series(["stolen", "stolen", None, "leaked"]))
     assert {name: (of.frauds, of.found) for name, of in found.items()} == {"stolen": (1, 1), "unknown": (1, 0)}
+
+
+def many_rows() -> tuple[DecidedRows, np.ndarray]:
+    """3,000 payments of 200 customers, a tenth of them fraud, and who made each."""
+    random = np.random.default_rng(4)
+    labels = random.random(3000) < 0.1
+    scores = np.clip(random.normal(0.3 + 0.3 * labels, 0.2), 0, 1)
+    decided = decide(labels, random.integers(1, 200_000, 3000), scores, Thresholds(0.5), COSTS)
+    return decided, random.integers(0, 200, 3000)
+
+
+def test_intervals_of_a_segment_are_those_of_drawn_customers():
+    """As a naive bootstrap gives them: the rows of each drawn customer, copied."""
+    decided, customers = many_rows()
+    mask = decided.amounts >= 100_000
+    found = by_segment(decided, None, Draws(customers, 200, 300, seed=9))["amount from 1000"]
+    random, recalls, saved = np.random.default_rng(9), [], []
+    rows_of = [np.flatnonzero((customers == customer) & mask) for customer in range(200)]
+    for _ in range(300):
+        drawn = np.concatenate([rows_of[customer] for customer in random.integers(0, 200, 200)])
+        recalls.append(decided.alerts[drawn][decided.labels[drawn]].mean())
+        saved.append(decided.gains[drawn].sum())
+    for name, values in (("recall", recalls), ("saved", saved)):
+        interval = found.intervals[name]
+        assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975]))), name
+        assert interval.value == pytest.approx(getattr(found, name)), name
+
+
+def test_a_type_of_fraud_has_intervals_of_its_recall_and_its_money():
+    decided, customers = many_rows()
+    types = pl.Series(np.where(np.arange(3000) % 2, "stolen", "leaked"))
+    found = by_fraud_type(decided, types, Draws(customers, 200, 100, seed=1))
+    for of in found.values():
+        assert of.intervals.keys() == {"recall", "saved"}
+        assert of.intervals["recall"].low < of.recall < of.intervals["recall"].high
+
+
+def test_an_undefined_figure_has_no_interval():
+    decided, customers = many_rows()
+    legitimate = decide(np.zeros(3000, bool), decided.amounts, decided.probabilities, Thresholds(0.5), COSTS)
+    found = by_segment(legitimate, None, Draws(customers, 200, 20, seed=1))["amount from 1000"]
+    assert found.intervals.keys() == {"precision", "saved"}

@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fraud_platform.errors import TrainingError
-from fraud_platform.models.algorithms import Sample, XGBoost
+from fraud_platform.models.algorithms import Sample
+from fraud_platform.models.algorithms.xgboost import XGBoost
 from fraud_platform.models.dataset import Periods, Snapshot, content_hash, write_snapshot
-from fraud_platform.models.training import TrainedModel, best_f1_threshold, input_matrix, train
+from fraud_platform.models.training import TrainedModel, input_matrix, train
 from fraud_platform_tests.models.conftest import CATALOG, INPUTS
 
 QUICK = XGBoost(max_rounds=3, max_depth=2)
@@ -35,14 +34,14 @@ def test_the_model_learns(trained: TrainedModel, snapshot: Snapshot):
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_model_to_the_bit(trained: TrainedModel, snapshot: Snapshot):
-    again = train(snapshot, XGBoost(), INPUTS, CATALOG, seed=1)
+    again = train(snapshot, XGBoost(threads=1), INPUTS, CATALOG, seed=1)
     assert again.model.to_onnx() == trained.model.to_onnx()
-    assert again.threshold == trained.threshold
+    assert (again.calibrator, again.thresholds) == (trained.calibrator, trained.thresholds)
 
 
 @pytest.mark.slow
 def test_another_seed_gives_another_model(trained: TrainedModel, snapshot: Snapshot):
-    assert train(snapshot, XGBoost(), INPUTS, CATALOG, seed=2).model.to_onnx() != trained.model.to_onnx()
+    assert train(snapshot, XGBoost(threads=1), INPUTS, CATALOG, seed=2).model.to_onnx() != trained.model.to_onnx()
 
 
 @pytest.mark.slow
@@ -51,9 +50,10 @@ def test_the_test_rows_have_no_influence(training_set: pl.DataFrame, write, trai
         is_fraud=pl.when(split=pl.lit("test")).then(~pl.col("is_fraud")).otherwise("is_fraud"),
         input_0=pl.when(split=pl.lit("test")).then(pl.lit(1e9, pl.Float32)).otherwise("input_0"),
     )
-    again = train(write(spoilt), XGBoost(), INPUTS, CATALOG, seed=1)
+    again = train(write(spoilt), XGBoost(threads=1), INPUTS, CATALOG, seed=1)
     assert again.model.to_onnx() == trained.model.to_onnx()
-    assert (again.threshold, again.reference) == (trained.threshold, trained.reference)
+    assert (again.calibrator, again.thresholds) == (trained.calibrator, trained.thresholds)
+    assert again.reference == trained.reference
 
 
 @pytest.mark.slow
@@ -92,6 +92,20 @@ def test_an_all_null_input_is_kept_and_named(training_set: pl.DataFrame, write):
     assert result.feature_columns == tuple(INPUTS)
 
 
+def test_a_constant_input_is_kept_and_named(training_set: pl.DataFrame, write):
+    learnt = pl.col("split") == "train"
+    frame = training_set.with_columns(input_4=pl.when(~learnt).then("input_4").otherwise(pl.lit(3, pl.Float32)))
+    result = fit(write(frame))
+    assert result.warnings == ("1 of 15 inputs have one and the same value in every train row: input_4.",)
+    assert result.feature_columns == tuple(INPUTS)
+
+
+def test_an_input_that_is_constant_where_it_is_known_is_not_named(training_set: pl.DataFrame, write):
+    """That it is missing is something to learn from."""
+    known = pl.when(pl.col("input_4") > 0).then(pl.lit(3, pl.Float32))
+    assert fit(write(training_set.with_columns(input_4=known))).warnings == ()
+
+
 def test_an_infinite_input_is_refused_by_name(training_set: pl.DataFrame, write):
     first = training_set.filter(split="train")["transaction_id"][0]
     infinite = pl.when(transaction_id=pl.lit(first)).then(pl.lit(float("inf"), pl.Float32)).otherwise("input_2")
@@ -114,29 +128,6 @@ def test_the_matrix_has_nan_for_null_and_the_order_asked_for():
 
 def test_a_single_column_matrix_is_two_dimensional():
     assert input_matrix(pl.DataFrame({"a": [1.0]}), ["a"]).shape == (1, 1)
-
-
-def naive_best_f1(labels: np.ndarray, scores: np.ndarray) -> float:
-    def f1(threshold: float) -> float:
-        alerts = scores >= threshold
-        return 2 * (alerts & labels).sum() / (alerts.sum() + labels.sum())
-
-    return max(f1(threshold) for threshold in np.unique(scores))
-
-
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=1, max_size=40).filter(
-        lambda rows: any(f for f, _ in rows)
-    )
-)
-def test_the_threshold_reaches_the_greatest_f1(rows: list[tuple[bool, int]]):
-    labels, scores = np.array([fraud for fraud, _ in rows]), np.array([score / 8 for _, score in rows])
-    alerts = scores >= best_f1_threshold(labels, scores)
-    assert 2 * (alerts & labels).sum() / (alerts.sum() + labels.sum()) == pytest.approx(naive_best_f1(labels, scores))
-
-
-def test_the_threshold_lies_between_two_scores():
-    assert best_f1_threshold(np.array([True, False]), np.array([0.8, 0.2])) == pytest.approx(0.5)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ as it is, through MLflow's loader-module flavour, so that nothing is pickled.
 from fraud_platform.models.registry.candidates import Candidate, download, register_candidate
 from fraud_platform.models.registry.history import HistoryEntry
 from fraud_platform.models.registry.promotion import Promotion, history, promote, refuse, rollback, rollback_target
-from fraud_platform.models.registry.runs import Run, open_run, start_run
+from fraud_platform.models.registry.runs import Run, experiment_of, open_run, start_run
 from fraud_platform.models.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -36,6 +36,7 @@ __all__ = [
     "by_alias",
     "champion",
     "download",
+    "experiment_of",
     "find",
     "history",
     "latest_version",

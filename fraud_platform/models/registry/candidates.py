@@ -25,6 +25,7 @@ DIGEST = "artefact_digest"
 """The tag of a version that names the artefact which it holds."""
 
 LOADER = "fraud_platform.models.registry.loading"
+PUT_BACK = "Put its files back, or use another version: `fraud-platform model list`."
 SERVING_LIBRARIES = ("onnxruntime", "numpy", "msgspec")
 
 
@@ -114,19 +115,23 @@ def download(tracking_uri: str, model: RegisteredVersion | Candidate, folder: Pa
             artefact = fetched / Model.load(str(fetched)).flavors["python_function"]["data"]
         except (MlflowException, OSError, KeyError) as error:
             raise RegistryError(
-                f"The files of {_words(model)} cannot be read from {source}: {error}. Put them back, or use another "
-                "version: `fraud-platform model list`."
+                f"The files of {_words(model)} cannot be read from {source}: {error}. {PUT_BACK}"
             ) from error
-        digest = verify_digests(artefact)
+        digest = verify_digests(
+            artefact,
+            place=f"{source.rstrip('/')}/{artefact.relative_to(fetched)}",
+            fix=f"{_words(model)} cannot be used. {PUT_BACK}",
+        )
         expected = model.digest if isinstance(model, Candidate) else model.tags.get(DIGEST, digest)
         if digest != expected:
             raise ArtefactError(
                 f"{_words(model)} at {source} is artefact {digest[:NAME_LENGTH]}, and {expected[:NAME_LENGTH]} was "
-                "stored. Put its files back, or use another version: `fraud-platform model list`."
+                f"stored. {PUT_BACK}"
             )
         target = folder / digest[:NAME_LENGTH]
         if target.exists():
-            verify_digests(target)
+            # Not mended in passing: somebody may want to know where the damage comes from.
+            verify_digests(target, fix=f"Delete {target}: MLflow has {_words(model)} whole, and it is fetched again.")
         else:
             shutil.move(artefact, target)
     return target

@@ -122,11 +122,12 @@ class Run:
                 to the caller like any other.
         """
         nested = {"mlflow.parentRunId": self.id, **tags}
-        with _opened(self._client, self._tracking_uri, self._experiment_id, name, nested, pruned_by) as run:
+        with _opened(self._client, self._tracking_uri, self.experiment_id, name, nested, pruned_by) as run:
             yield run
 
     @cached_property
-    def _experiment_id(self) -> str:
+    def experiment_id(self) -> str:
+        """The experiment that the run belongs to."""
         if self._known_experiment_id is not None:
             return self._known_experiment_id
         with reaching(self._tracking_uri):
@@ -164,6 +165,17 @@ def open_run(tracking_uri: str, run_id: str) -> Run:
         RegistryError: if MLflow does not answer.
     """
     return Run(connect(tracking_uri), tracking_uri, run_id)
+
+
+def experiment_of(tracking_uri: str, name: str) -> str:
+    """The id of an experiment, which is created where it is missing, with its files beside a SQLite file.
+
+    Raises:
+        RegistryError: if MLflow does not answer.
+    """
+    client = connect(tracking_uri)
+    with reaching(tracking_uri):
+        return _experiment(client, name, artifacts_beside(tracking_uri))
 
 
 def _experiment(client: "MlflowClient", name: str, location: str | None) -> str:
