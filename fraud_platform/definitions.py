@@ -4,6 +4,9 @@ import dagster as dg
 
 from fraud_platform.defs import (
     automation,
+    candidates,
+    champion,
+    comparison,
     features,
     monitoring,
     parity,
@@ -31,6 +34,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         validated.definitions(source),
         features.definitions(source),
         training.definitions(),
+        candidates.definitions(settings),
+        comparison.definitions(settings),
+        champion.definitions(),
         scoring.definitions(source),
         serving.definitions(),
         monitoring.definitions(),

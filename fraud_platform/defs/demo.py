@@ -28,13 +28,14 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("transaction_features",),
     ("feature_parity_report",),
     ("training_set",),
-    ("fraud_model",),
-    ("model_evaluation",),
+    ("candidate_models",),
+    ("model_comparison", "challenger_model"),
+    ("champion_model",),
     ("batch_scores",),
     ("data_drift_report",),
     ("online_state", "fraud_scoring_bento"),
 )
-"""What runs together, in flow order; each stage reports before the next begins."""
+"""What runs together, in flow order; each stage reports before the next begins. `candidate_models` is all of them."""
 
 SINGLE, BATCHED = 100, 400
 """Transactions sent to `/predict` one by one, and to `/predict/batch` in one request."""
@@ -59,7 +60,7 @@ def run_demo(definitions: dg.Definitions, settings: Settings, source: Source, ec
     stage_started = time.monotonic()
     online = _score_online(settings, source, bento)
     echo(f"{time.monotonic() - stage_started:7.1f} s  bentoml serve {bento}: {online} transactions scored")
-    evaluation = metadata["model_evaluation"]
+    evaluation = metadata["champion_model"]
     return {
         "transactions": metadata["validated_transactions"]["dagster/row_count"],
         "quarantined": metadata["quarantined_transactions"]["dagster/row_count"],
@@ -82,7 +83,7 @@ def run_stage(
     days = daily_partitions(source)
     result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance,
-        asset_selection=[dg.AssetKey(name) for name in stage],
+        asset_selection=keys_of(definitions, stage),
         tags={RANGE_START: str(days.get_first_partition_key()), RANGE_END: str(days.get_last_partition_key())},
         run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
     )
@@ -102,28 +103,37 @@ def run_stage(
     }
 
 
+def keys_of(definitions: dg.Definitions, names: tuple[str, ...]) -> list[dg.AssetKey]:
+    """The assets of these names, and those below a name that is a folder of them."""
+    wanted = [tuple(name.split("/")) for name in names]
+    found = [key for key in definitions.resolve_all_asset_keys() if any(tuple(key.path[: len(w)]) == w for w in wanted)]
+    return sorted(found, key=lambda key: tuple(key.path))
+
+
 def _headline(metadata: dict[str, dict[str, Any]], stage: tuple[str, ...]) -> str:
     """The figure that a person looks for first in what a stage made."""
     shown = {
         "transaction_features": ("features",),
         "feature_parity_report": ("events", "mismatches"),
-        "model_evaluation": ("roc_auc", "average_precision"),
+        "challenger_model": ("algorithm", "roc_auc", "average_precision"),
+        "champion_model": ("verdict",),
         "data_drift_report": ("share_drifted",),
         "fraud_scoring_bento": ("bento",),
         "online_state": ("keys",),
     }
     parts = []
-    for asset in stage:
-        found = metadata.get(asset, {})
-        names = shown.get(asset, ()) + (("dagster/row_count",) if "dagster/row_count" in found else ())
-        values = [
-            f"{name.removeprefix('dagster/').replace('_', ' ')} {_figure(found[name])}"
-            for name in names
-            if name in found
-        ]
-        parts.append(", ".join(values))
+    for asset in sorted(name for name in metadata if name in stage or name.split("/")[0] in stage):
+        found, of_folder = metadata[asset], "/" in asset
+        names = shown.get(asset, ("average_precision",) if of_folder else ())
+        names += ("dagster/row_count",) if "dagster/row_count" in found else ()
+        values = [f"{_spoken(name)} {_figure(found[name])}" for name in names if name in found]
+        parts.append(" ".join([*asset.split("/")[1:], ", ".join(values)]))
     text = "; ".join(part for part in parts if part)
     return f": {text}" if text else ""
+
+
+def _spoken(name: str) -> str:
+    return name.removeprefix("dagster/").replace("_", " ")
 
 
 def _figure(value: Any) -> str:

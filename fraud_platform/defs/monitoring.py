@@ -5,8 +5,8 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 
+from fraud_platform.defs.champion import champion_artefact
 from fraud_platform.defs.presentation import OWNERS, markdown_table, page, rounded
-from fraud_platform.defs.training import latest_model
 from fraud_platform.features.selection import Catalog
 from fraud_platform.features.table import read_features
 from fraud_platform.models.artefact import Artefact
@@ -45,7 +45,7 @@ def data_drift_report(settings: dg.ResourceParam[Settings], catalog: dg.Resource
 
     Evidently renders the page for a person, on samples whose size is stated.
     """
-    version, artefact = latest_model(settings)
+    version, artefact = champion_artefact(settings)
     with connect(settings.database) as connection:
         last = last_day(connection, "batch_scores")
     first = last - timedelta(days=settings.drift_days - 1)

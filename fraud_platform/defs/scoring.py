@@ -1,4 +1,4 @@
-"""Batch scoring: every transaction of a day with the latest model."""
+"""Batch scoring: every transaction of a day with the champion."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import dagster as dg
 import polars as pl
 
 from fraud_platform.decisions.batch import score_features
+from fraud_platform.defs.champion import champion_artefact
 from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range, row_counts
 from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS, plain_schema, rounded
-from fraud_platform.defs.training import latest_model
 from fraud_platform.features.table import read_features
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source
@@ -31,7 +31,7 @@ COLUMNS = {
     "fraud_probability": ("float64", "the model's probability, 0 to 1"),
     "is_fraud": ("bool", "whether the probability reaches the model's threshold"),
     "risk_level": ("string", "low, medium or high"),
-    "action": ("string", "approve or review"),
+    "action": ("string", "approve, review or block"),
     "model_version": ("string", "the registered version that scored"),
 }
 
@@ -43,7 +43,7 @@ def definitions(source: Source) -> dg.Definitions:
 
 def _batch_scores(source: Source) -> dg.AssetsDefinition:
     @dg.asset(
-        deps=["transaction_features", "model_evaluation"],
+        deps=["transaction_features", "champion_model"],
         partitions_def=daily_partitions(source),
         backfill_policy=SINGLE_RUN,
         group_name="scoring",
@@ -59,7 +59,7 @@ def _batch_scores(source: Source) -> dg.AssetsDefinition:
         The same model, inputs and policy as the service.
         """
         first, last = day_range(context)
-        version, artefact = latest_model(settings)
+        version, artefact = champion_artefact(settings)
         features = read_features(settings.features, first, last)
         scores = score_features(features, artefact, str(version.version))
         parts = scores.partition_by("day", maintain_order=True, as_dict=True)

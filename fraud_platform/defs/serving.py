@@ -10,8 +10,8 @@ from typing import Any
 import dagster as dg
 
 from fraud_platform.decisions.recovery import moment_of, rebuild_states
+from fraud_platform.defs.champion import champion_artefact
 from fraud_platform.defs.presentation import OWNERS
-from fraud_platform.defs.training import latest_model
 from fraud_platform.errors import ServiceError
 from fraud_platform.features.selection import Catalog
 from fraud_platform.features.stores.opening import open_store
@@ -61,7 +61,7 @@ def online_state(settings: dg.ResourceParam[Settings], catalog: dg.ResourceParam
 
 
 @dg.asset(
-    deps=["model_evaluation", "feature_parity_report"],
+    deps=["champion_model", "feature_parity_report"],
     group_name=GROUP,
     kinds={"bentoml", "onnx"},
     owners=OWNERS[GROUP],
@@ -69,11 +69,11 @@ def online_state(settings: dg.ResourceParam[Settings], catalog: dg.ResourceParam
 def fraud_scoring_bento(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    """The scoring service with the latest registered model, packaged by BentoML.
+    """The scoring service with the champion, packaged by BentoML.
 
     Start it with `make serve`.
     """
-    version, artefact = latest_model(settings)
+    version, artefact = champion_artefact(settings)
     built = build_bento(artefact.path, str(version.version), settings.bentoml_home)
     context.log.info("Built %s", built["bento"])
     return dg.MaterializeResult(

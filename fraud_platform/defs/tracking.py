@@ -1,4 +1,4 @@
-"""MLflow runs of Dagster runs, opened by dagster-mlflow."""
+"""The MLflow run of a Dagster run that evaluates a model, opened by dagster-mlflow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,22 +11,28 @@ from fraud_platform.settings import Settings
 
 @contextmanager
 def evaluation_run(
-    context: dg.AssetExecutionContext, settings: Settings, training_run_id: str
+    context: dg.AssetExecutionContext, settings: Settings, version: registry.RegisteredVersion
 ) -> Iterator[registry.Run]:
-    """An MLflow run of this Dagster run, nested below the run that trained the model.
+    """A run in an experiment of its own, tagged with the Dagster run and with the run that trained the model.
 
-    dagster-mlflow opens both and tags the inner one with the Dagster run. It ends them only in a job
-    that carries its hook, so they are ended here, the inner one with its true status.
+    Of its own, because dagster-mlflow goes on with any run of the experiment that carries the tag of the Dagster
+    run, which all candidates of that run do; and it renames a parent. It ends its runs only in a job that carries
+    its hook, so this one is ended here, with its true status.
     """
     from dagster_mlflow import mlflow_tracking
 
+    experiment = f"{settings.model_name} evaluations"
+    registry.experiment_of(settings.tracking_uri, experiment)
     configured = mlflow_tracking.configured(
         {
-            "experiment_name": settings.model_name,
+            "experiment_name": experiment,
             "mlflow_tracking_uri": settings.tracking_uri,
-            "parent_run_id": training_run_id,
             "env": {},
-            "extra_tags": {"mlflow.runName": "evaluation"},
+            "extra_tags": {
+                "mlflow.runName": f"version {version.version}",
+                "model_version": str(version.version),
+                "training_run_id": version.run_id,
+            },
         }
     )
     with dg.build_resources(
@@ -39,5 +45,3 @@ def evaluation_run(
             status = "FINISHED"
         finally:
             mlflow.end_run(status)
-            if mlflow.active_run() is not None:
-                mlflow.end_run("FINISHED")

@@ -15,6 +15,7 @@ import yaml
 
 from fraud_platform.definitions import build_definitions
 from fraud_platform.defs.automation import RANGE_END, RANGE_START
+from fraud_platform.defs.demo import keys_of
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source, load_source
 from fraud_platform.warehouse import connect, day_files
@@ -38,8 +39,12 @@ class Platform:
         return load_source(self.settings.source, self.settings.data)
 
     @cached_property
+    def definitions(self) -> dg.Definitions:
+        return build_definitions(self.settings)
+
+    @cached_property
     def job(self) -> dg.JobDefinition:
-        return build_definitions(self.settings).resolve_implicit_global_asset_job_def()
+        return self.definitions.resolve_implicit_global_asset_job_def()
 
     def run(
         self, assets: tuple[str, ...], first: date | None = None, last: date | None = None, fails: bool = False
@@ -49,7 +54,7 @@ class Platform:
         first, last = (first, last or first) if first else (source.first_day, source.last_day)
         return self.job.execute_in_process(
             instance=self.instance,
-            asset_selection=[dg.AssetKey(name) for name in assets],
+            asset_selection=keys_of(self.definitions, assets),
             tags={RANGE_START: str(first), RANGE_END: str(last)},
             run_config=QUIET,
             raise_on_error=not fails,

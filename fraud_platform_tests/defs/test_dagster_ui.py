@@ -12,7 +12,7 @@ import pytest
 from fraud_platform.features.selection import catalog_of
 from fraud_platform.transactions.sources import load_source
 from fraud_platform.warehouse import connect, day_file
-from fraud_platform_tests.defs.test_definitions import ASSETS, BLOCKING_CHECKS, REPORTING_CHECKS
+from fraud_platform_tests.defs.test_definitions import ASSETS, BLOCKING_CHECKS, REPORTING_CHECKS, RETRAINED
 from fraud_platform_tests.defs.webserver import REPOSITORY, Webserver, running_webserver
 from fraud_platform_tests.installation import Installation
 
@@ -102,7 +102,7 @@ def backfill(server: Webserver, *assets: str, **further: Any) -> list[dict[str, 
         LAUNCH_BACKFILL,
         backfillParams={
             "tags": [{"key": "dagster/from_ui", "value": "true"}],
-            "assetSelection": [{"path": [asset]} for asset in assets],
+            "assetSelection": [{"path": asset.split("/")} for asset in assets],
             "partitionNames": list(DAYS),
             "fromFailure": False,
             **further,
@@ -179,8 +179,7 @@ def test_a_backfill_of_several_days_is_one_run(server: Webserver, rows_per_day: 
 
 def test_retraining_over_several_days_from_its_page_is_one_run(server: Webserver) -> None:
     selector = {"partitionSetName": "retraining_job_partition_set", "repositorySelector": REPOSITORY}
-    assets = ("batch_scores", "fraud_model", "fraud_scoring_bento", "model_evaluation", "training_set")
-    (run,) = backfill(server, *assets, selector=selector)
+    (run,) = backfill(server, *sorted(RETRAINED), selector=selector)
     assert (run["status"], run["jobName"], range_of(run)) == ("SUCCESS", "retraining_job", (DAYS[0], DAYS[-1]))
 
 
@@ -212,15 +211,16 @@ def test_the_graph_shows_every_group_and_asset(page: "Page") -> None:
     for group in {group for group, _ in ASSETS.values()}:
         page.get_by_text(group, exact=True).first.wait_for()
     page.keyboard.press("Alt+E")  # expand all groups
-    for asset in ASSETS:  # the middle of a long name is left out: vali…_transactions
-        page.get_by_text(re.compile(f"^{asset[:4]}.*{asset[-5:]}$")).first.wait_for()
+    for asset in ASSETS:  # without its folder; the middle of a long name is left out: vali…_transactions
+        name = asset.split("/")[-1]
+        page.get_by_text(re.compile(f"^{name[:4]}.*{name[-5:]}$")).first.wait_for()
 
 
 @pytest.mark.browser
 def test_the_catalog_lists_every_asset(page: "Page") -> None:
     page.goto("/assets")
     for asset in ASSETS:
-        page.get_by_text(asset, exact=True).first.wait_for()
+        page.get_by_text(asset.replace("/", " / "), exact=True).first.wait_for()
 
 
 @pytest.mark.browser
@@ -243,9 +243,9 @@ def test_the_page_of_a_day_shows_its_rows(page: "Page", rows_per_day: dict[date,
 
 
 @pytest.mark.browser
-def test_the_evaluation_shows_its_pictures(page: "Page", tmp_path: Path) -> None:
-    page.goto("/assets/model_evaluation")
-    for title in ("precision_recall", "roc", "score_distribution"):
+def test_the_challenger_shows_its_pictures(page: "Page", tmp_path: Path) -> None:
+    page.goto("/assets/challenger_model")
+    for title in ("precision_recall", "roc", "score_distribution", "calibration", "money"):
         page.locator("tr", has=page.get_by_text(title, exact=True)).get_by_text("[Show Markdown]").click()
         picture = page.locator(f'img[alt="{title}"]')
         picture.wait_for()

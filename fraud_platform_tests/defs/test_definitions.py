@@ -10,13 +10,14 @@ import dagster as dg
 import pytest
 
 from fraud_platform.definitions import build_definitions
-from fraud_platform.errors import SourceError
+from fraud_platform.errors import SourceError, TrainingError
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.contract import TRANSACTION
 from fraud_platform_tests.installation import ROOT
 
 SOURCES = ("simulator", "handbook")
-ASSETS = {
+CANDIDATES = ("logistic_regression", "random_forest", "xgboost", "lightgbm", "isolation_forest")
+ASSETS: dict[str, tuple[str, set[str]]] = {
     "raw_transactions": ("raw", set()),
     "raw_labels": ("raw", {"raw_transactions"}),
     "validated_transactions": ("validated", {"raw_transactions"}),
@@ -24,12 +25,15 @@ ASSETS = {
     "validated_labels": ("validated", {"raw_labels", "validated_transactions"}),
     "transaction_features": ("features", {"validated_transactions", "validated_labels"}),
     "training_set": ("training", {"transaction_features", "validated_labels"}),
-    "fraud_model": ("training", {"training_set"}),
-    "model_evaluation": ("training", {"fraud_model"}),
-    "batch_scores": ("scoring", {"transaction_features", "model_evaluation"}),
+    **{f"candidate_models/{name}": ("training", {"training_set"}) for name in CANDIDATES},
+    "candidate_models/soft_voting": ("training", {f"candidate_models/{name}" for name in CANDIDATES}),
+    "model_comparison": ("training", {f"candidate_models/{name}" for name in (*CANDIDATES, "soft_voting")}),
+    "challenger_model": ("training", {"model_comparison"}),
+    "champion_model": ("training", {"challenger_model"}),
+    "batch_scores": ("scoring", {"transaction_features", "champion_model"}),
     "online_state": ("serving", {"validated_transactions", "validated_labels"}),
     "feature_parity_report": ("monitoring", {"transaction_features"}),
-    "fraud_scoring_bento": ("serving", {"model_evaluation", "feature_parity_report"}),
+    "fraud_scoring_bento": ("serving", {"champion_model", "feature_parity_report"}),
     "data_drift_report": ("monitoring", {"batch_scores", "training_set"}),
 }
 """Group and upstream assets of every asset. A name here is what users, links and metadata refer to."""
@@ -58,13 +62,26 @@ BLOCKING_CHECKS = {
     ("feature_parity_report", "features_are_equal"),
 }
 REPORTING_CHECKS = {("data_drift_report", "drift_share")}
-JOBS = {
-    "ingestion_job": DAILY - {"batch_scores"},
-    "retraining_job": {"training_set", "fraud_model", "model_evaluation", "batch_scores", "fraud_scoring_bento"},
+RETRAINED = {name for name, (group, _) in ASSETS.items() if group == "training"} | {
+    "batch_scores",
+    "fraud_scoring_bento",
 }
+JOBS = {"ingestion_job": DAILY - {"batch_scores"}, "retraining_job": RETRAINED}
 SENSORS = {"drift_sensor"}
 
-FORBIDDEN_AT_LOAD = ("mlflow", "evidently", "great_expectations", "sklearn", "xgboost", "matplotlib", "boto3", "pandas")
+FORBIDDEN_AT_LOAD = (
+    "mlflow",
+    "evidently",
+    "great_expectations",
+    "sklearn",
+    "xgboost",
+    "lightgbm",
+    "optuna",
+    "onnx",
+    "matplotlib",
+    "boto3",
+    "pandas",
+)
 LOAD_SECONDS = 4.0
 """Processor seconds that loading the definitions may take, so that a busy machine does not fail it."""
 
@@ -130,6 +147,22 @@ def test_every_asset_says_what_it_is_and_whose(definitions: dg.Definitions, name
     assert spec.description and spec.owners and spec.kinds
 
 
+@pytest.mark.parametrize(
+    ("algorithms", "complaint"), [(["svm"], r"\['svm'\]"), (["soft_voting"], "no algorithm to train")]
+)
+def test_algorithms_that_do_not_exist_are_refused_with_those_that_do(algorithms: list[str], complaint: str) -> None:
+    settings = Settings(_env_file=None, source=ROOT / "sources" / "simulator.yaml", algorithms=algorithms)  # type: ignore[call-arg]
+    with pytest.raises(TrainingError, match=f"FRAUD_ALGORITHMS names {complaint}.*There are: logistic_regression"):
+        build_definitions(settings)
+
+
+def test_fewer_algorithms_are_fewer_assets() -> None:
+    settings = Settings(_env_file=None, source=ROOT / "sources" / "simulator.yaml", algorithms=("xgboost",))  # type: ignore[call-arg]
+    specs = specs_of(build_definitions(settings))
+    assert {name for name in specs if name.startswith("candidate_models/")} == {"candidate_models/xgboost"}
+    assert [str(d.asset_key.to_user_string()) for d in specs["model_comparison"].deps] == ["candidate_models/xgboost"]
+
+
 def test_every_check_says_what_it_checks(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     assert [key for key in graph.asset_check_keys if not graph.get(key).description] == []
@@ -137,7 +170,7 @@ def test_every_check_says_what_it_checks(definitions: dg.Definitions) -> None:
 
 def test_a_range_of_days_is_one_run(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    policies = {name: graph.get(dg.AssetKey(name)).backfill_policy for name in ASSETS}
+    policies = {name: graph.get(dg.AssetKey.from_user_string(name)).backfill_policy for name in ASSETS}
     assert policies == {name: dg.BackfillPolicy.single_run() if name in DAILY else None for name in ASSETS}
 
 
@@ -146,7 +179,7 @@ def test_a_range_of_days_is_one_run(definitions: dg.Definitions) -> None:
 )
 def test_daily_assets_have_the_days_of_the_source(source: str, first: str, last: str) -> None:
     graph = definitions_of(source).resolve_asset_graph()
-    days = {name: graph.get(dg.AssetKey(name)).partitions_def for name in ASSETS}
+    days = {name: graph.get(dg.AssetKey.from_user_string(name)).partitions_def for name in ASSETS}
     ends = {name: (d.get_first_partition_key(), d.get_last_partition_key()) for name, d in days.items() if d}
     assert ends == dict.fromkeys(DAILY, (first, last))
 

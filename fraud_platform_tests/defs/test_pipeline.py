@@ -14,7 +14,13 @@ from fraud_platform_tests.defs.ugly_csv import FIRST, LAST, MAPPING, UglyCsv, wr
 
 pytestmark = pytest.mark.slow
 
-CHAIN = (INGESTION, ("training_set",), ("fraud_model",), ("model_evaluation",), ("batch_scores",))
+CHAIN = (
+    INGESTION,
+    ("training_set",),
+    ("candidate_models",),
+    ("model_comparison", "challenger_model", "champion_model"),
+    ("batch_scores",),
+)
 
 
 @pytest.fixture(scope="module")
