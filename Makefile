@@ -66,6 +66,8 @@ bench: venv ## the benchmarks, one JSON line each
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/online.py
 	$(BIN)/python benchmarks/parity.py --days 45
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/score.py
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --quiet --output-file requirements.lock
