@@ -206,7 +206,7 @@ def test_a_signal_that_was_reported_in_time_is_found(trap_of: TrapOf, name: str)
     """The control: what is not found below can be found."""
     trap = trap_of(reported_in_time)
     assert trap.importance(name) > 0.05
-    assert (trap.scores(name, 1) > trap.scores(name, 0)).all()
+    assert (trap.scores(name, 1) >= trap.scores(name, 0)).all()  # equal where both are 1
     assert np.median(trap.scores(name, 1)) > 2 * np.median(trap.scores(name, 0))
 
 
