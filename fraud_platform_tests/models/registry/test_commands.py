@@ -132,7 +132,7 @@ def test_a_version_shows_its_card_and_its_history(model: Model):
     assert done.exit_code == 0, done.output
     lines = [" ".join(line.split()) for line in done.output.splitlines()]
     assert lines[0] == f"Version 2 of {model.settings.model_name} (champion)"
-    assert {"algorithm xgboost", "seed 2", "parameters max_depth 6"} <= set(lines)
+    assert {"algorithm xgboost", "seed 2", "parameters max_depth 5"} <= set(lines)
     assert "warning 1 2 of 15 inputs are null in every train row: a, b." in lines
     assert any(line.startswith("evaluation roc_auc 0.") for line in lines)
     assert any(line.startswith("periods test first 2024-") for line in lines)
