@@ -50,7 +50,7 @@ CHOSEN: dict[Mode, str] = {"week": "soft_voting", "history": "xgboost"}
 
                          week                        history
                          AUC     AP      CP@100      AUC     AP      CP@100
-    logistic_regression  0.8782  0.5915  0.2816      0.8801  0.5995  0.2892
+    logistic_regression  0.8831  0.7058  0.3049      0.8851  0.7111  0.3073
     random_forest        0.8864  0.7473  0.3086      0.8898  0.7523  0.3102
     xgboost              0.8864  0.7460  0.3106      0.8932  0.7586  0.3116
     lightgbm             0.8889  0.7462  0.3100      0.8875  0.7541  0.3104

@@ -6,7 +6,7 @@ With `--data` the payments are the handbook's transactions.parquet, otherwise si
 contract, over 183 days. The last week of them stops the fit, the others are fitted on, with the defaults. Prints one
 JSON line: {"rows", "inputs", "frauds", "algorithms": {name: {"seconds", "rows_per_s", "peak_mb", facts of the fit}}}.
 `rows_per_s` counts all rows; `peak_mb` is the largest resident set of the process that fits, the inputs and imports
-included. A random forest fits each tree on 200,000 rows, and an isolation forest on 1,024.
+included. A random forest fits each tree on 50,000 rows, and an isolation forest on 1,024.
 """
 
 import argparse
