@@ -17,11 +17,13 @@ class LogisticRegression:
 
     Amounts and counts have long tails. On four earlier splits of the published benchmark, plain inputs gave an average
     precision of 0.69, logarithms 0.60, and both 0.71. A missing value counts as the median, and that it is missing is
-    an input of its own.
+    an input of its own. Of more rows than `max_rows`, so many are drawn at random: its three columns an input take
+    6.7 GB for 1.75 million rows of 59 inputs.
     """
 
     regularization: float = 1.0
     max_iterations: int = 300
+    max_rows: int = 300_000
 
     @property
     def name(self) -> str:
@@ -37,6 +39,9 @@ class LogisticRegression:
     def fit(self, train: Sample, validation: Sample, seed: int) -> "LogisticModel":
         from sklearn.linear_model import LogisticRegression as Fit
 
+        if len(train.labels) > self.max_rows:
+            drawn = np.random.default_rng(seed).choice(len(train.labels), self.max_rows, replace=False)
+            train = train.rows(np.sort(drawn))
         linear = _scaled(train.inputs)
         filled, squashed, missing = columns_of(linear, train.inputs)
         spreads = [_spread(filled), _spread(squashed)]

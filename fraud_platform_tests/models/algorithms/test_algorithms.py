@@ -184,3 +184,12 @@ def test_early_stopping_keeps_the_best_round_and_no_patience_keeps_all() -> None
     for algorithm in (XGBoost(**quick), LightGBM(**quick)):
         assert int(algorithm.fit(TRAIN, VALIDATION, 1).facts["rounds"]) < 50
         assert algorithm.__class__(max_rounds=12, patience=0, threads=1).fit(TRAIN, VALIDATION, 1).facts["rounds"] == 12
+
+
+def test_a_logistic_regression_draws_as_many_rows_as_it_may() -> None:
+    few = LogisticRegression(max_rows=500).fit(TRAIN, VALIDATION, seed=1)
+    drawn = np.sort(np.random.default_rng(1).choice(len(TRAIN.labels), 500, replace=False))
+    assert np.array_equal(
+        few.predict(UNSEEN.inputs),
+        LogisticRegression().fit(TRAIN.rows(drawn), VALIDATION, seed=1).predict(UNSEEN.inputs),
+    )
