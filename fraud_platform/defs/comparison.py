@@ -12,6 +12,7 @@ from fraud_platform.models import registry
 from fraud_platform.models.algorithms import Scores
 from fraud_platform.models.artefact import Artefact
 from fraud_platform.models.bootstrap import Decided, Interval, PairedTest, paired_test
+from fraud_platform.models.choice import choose_candidate
 from fraud_platform.models.costs import gains
 from fraud_platform.models.curves import comparison_png
 from fraud_platform.models.dataset import Snapshot
@@ -32,9 +33,9 @@ def _model_comparison(settings: Settings) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         """Every candidate and the champion on the same payments.
 
-        The candidate that saves most money on the validation period is chosen; its figures on the test period are
-        then what may be expected of it. Differences from the champion are paired: the same customers, drawn again
-        and again.
+        The candidate that saves most money on the validation period is chosen; of those that are not shown to save
+        less, the one of the highest average precision. Its figures on the test period are then what may be expected
+        of it. Differences from the champion are paired: the same customers, drawn again and again.
         """
         snapshot = latest_snapshot(context, settings)
         made = made_candidates(context, settings)
@@ -47,7 +48,7 @@ def _model_comparison(settings: Settings) -> dg.AssetsDefinition:
         rows = snapshot.read("test")
         champion = comparable_champion(settings, catalog, rows)
         scored = {one.name: Scored(one.fetch(settings), rows) for one in fresh}
-        best = max(fresh, key=lambda one: (one.validation_money_saved, one.validation_average_precision))
+        best, tied = _choose(settings, snapshot.read("validation"), fresh, scored)
         ranked = sorted(fresh, key=lambda one: -one.validation_money_saved)
         found = {one.name: msgspec.convert(scored[one.name].artefact.card.evaluation, Evaluation) for one in ranked}
         curves = {name: one.probabilities for name, one in scored.items()}
@@ -56,6 +57,7 @@ def _model_comparison(settings: Settings) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 "chosen": best.name,
+                "tied_on_validation": list(tied),
                 "candidates": markdown_table(
                     _CANDIDATE_HEADER, [_candidate_line(one, found[one.name], one is best) for one in ranked]
                 ),
@@ -77,6 +79,24 @@ def _model_comparison(settings: Settings) -> dg.AssetsDefinition:
         )
 
     return model_comparison
+
+
+def _choose(
+    settings: Settings, rows: pl.DataFrame, fresh: list[MadeCandidate], scored: "dict[str, Scored]"
+) -> tuple[MadeCandidate, tuple[str, ...]]:
+    """The candidate that goes before the gate, and those that money does not tell apart."""
+    decided = {one.name: Scored(scored[one.name].artefact, rows).decided(rows, settings) for one in fresh}
+    chosen, tied = choose_candidate(
+        rows["is_fraud"].to_numpy(),
+        rows["day"],
+        rows["customer_id"],
+        decided,
+        settings.reviews_per_day,
+        significance=settings.gate_significance,
+        resamples=settings.bootstrap_resamples,
+        seed=settings.seed,
+    )
+    return next(one for one in fresh if one.name == chosen), tied
 
 
 class Scored:
