@@ -9,8 +9,9 @@ their 30 days. After Le Borgne et al., Reproducible Machine Learning for Credit 
 
 Prints one JSON line: {"model", "folds", "auc", "ap", "cp100", …, "history": {"model", "auc", "ap", "cp100", …},
 "algorithms": {name: {"auc", "ap", "cp100", …, "history": {…}}}, "seconds"}, where … are the deviations over the splits,
-"auc_deviation" and so on. The figures beside "model" are those of the model that has the best average precision on the
-seven earlier splits, training weeks 2018-05-30 to 07-11; with `--choose` those earlier splits are what is measured.
+"auc_deviation" and so on. The figures beside "model" are those of the model that the platform chooses, by its own rule
+(`models.choice`), on the seven earlier splits, training weeks 2018-05-30 to 07-11; `--choose` measures those splits in
+place of the published and adds "chosen": {mode: [model, those that tie with the one that saves most]}.
 
 The file is read as it is published. The platform's own stages would put its 42 payments of nothing into quarantine,
 and the splits would not have the published sizes, which are checked before anything is fitted.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from fraud_platform.models.algorithms import Algorithm, FittedModel, Sample, Scores
+    from fraud_platform.models.costs import Thresholds
     from fraud_platform.models.imbalance import Imbalance
 
 SOURCE = Path(__file__).resolve().parents[1] / "sources" / "handbook.yaml"
@@ -65,12 +67,13 @@ class Payments:
 
     Attributes:
         all: their inputs and labels.
-        days: int64 (n,), from `FIRST_DAY`. customers: int64 (n,), numbered in order of id.
+        days: int64 (n,), from `FIRST_DAY`. customers: int64 (n,), numbered in order of id. cents: int64 (n,).
     """
 
     all: "Sample"
     days: NDArray[np.int64]
     customers: NDArray[np.int64]
+    cents: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,14 @@ def measure(data: str, starts: Sequence[date]) -> dict[str, object]:
     payments = read_payments(data)
     _check_published_sizes(payments)
     folds = [fold_of(payments, start) for start in starts]
-    by_mode = {mode: figures(payments, folds, mode) for mode in CHOSEN}
+    scores = {mode: scores_of(payments, folds, mode) for mode in CHOSEN}
+    by_mode = {mode: figures(payments, folds, scores[mode]) for mode in CHOSEN}
+    chosen = {"chosen": {mode: choose(payments, folds, scores[mode]) for mode in CHOSEN}} if starts is EARLIER else {}
     headline = {mode: {"model": name, **by_mode[mode][name]} for mode, name in CHOSEN.items()}
     return {
         "folds": len(folds),
         **headline["week"],
+        **chosen,
         "history": headline["history"],
         "algorithms": {
             name: of_week | {"history": by_mode["history"][name]} for name, of_week in by_mode["week"].items()
@@ -127,21 +133,54 @@ def algorithms(mode: Mode) -> "list[tuple[Algorithm, Imbalance]]":
     ]
 
 
-def figures(payments: Payments, folds: Sequence[Fold], mode: Mode) -> dict[str, dict[str, float]]:
-    """The mean and deviation over the folds of each figure of each algorithm."""
-    found: dict[str, list[tuple[float, float, float]]] = {}
+def scores_of(payments: Payments, folds: Sequence[Fold], mode: Mode) -> "dict[str, list[Scores]]":
+    """What each model says of the test rows of each fold."""
+    found: dict[str, list[Scores]] = {}
     for fold in folds:
-        test = payments.all.inputs[fold.test]
         for name, model in _models(payments, getattr(fold, mode), mode):
-            found.setdefault(name, []).append(judge(payments, fold, model.predict(test)))
-    names = ("auc", "ap", "cp100")
-    return {
-        model: {
+            found.setdefault(name, []).append(model.predict(payments.all.inputs[fold.test]))
+    return found
+
+
+def figures(
+    payments: Payments, folds: Sequence[Fold], scores: "dict[str, list[Scores]]"
+) -> dict[str, dict[str, float]]:
+    """The mean and deviation over the folds of each figure of each algorithm."""
+    names = ("auc", "ap", "cp100", "saved")
+    found: dict[str, dict[str, float]] = {}
+    for model, of_folds in scores.items():
+        values = [judge(payments, fold, one) for fold, one in zip(folds, of_folds, strict=True)]
+        found[model] = {
             **dict(zip(names, np.mean(values, axis=0).round(4).tolist(), strict=True)),
             **dict(zip((f"{name}_deviation" for name in names), np.std(values, axis=0).round(4).tolist(), strict=True)),
         }
-        for model, values in found.items()
-    }
+    return found
+
+
+def choose(payments: Payments, folds: Sequence[Fold], scores: "dict[str, list[Scores]]") -> tuple[str, tuple[str, ...]]:
+    """The platform's choice on the rows of all folds, each fold at thresholds of its own."""
+    import polars as pl
+
+    from fraud_platform.models.bootstrap import Decided
+    from fraud_platform.models.choice import choose_candidate
+    from fraud_platform.models.costs import CostMatrix, gains
+
+    labels, rows = payments.all.labels, np.concatenate([fold.test for fold in folds])
+    decided = {}
+    for model, of_folds in scores.items():
+        saved = [
+            gains(
+                payments.all.labels[fold.test],
+                payments.cents[fold.test],
+                one,
+                _thresholds(payments, fold, one),
+                CostMatrix(),
+            )
+            for fold, one in zip(folds, of_folds, strict=True)
+        ]
+        decided[model] = Decided(np.concatenate(of_folds), np.concatenate(saved))
+    days, customers = pl.Series(payments.days[rows]), pl.Series(payments.customers[rows])
+    return choose_candidate(labels[rows], days, customers, decided, REVIEWS, seed=SEED)
 
 
 def _models(payments: Payments, rows: NDArray[np.int64], mode: Mode) -> "Iterator[tuple[str, FittedModel]]":
@@ -157,18 +196,33 @@ def _models(payments: Payments, rows: NDArray[np.int64], mode: Mode) -> "Iterato
     yield NAME, SoftVotingModel([fitted[name] for name in VOTERS])
 
 
-def judge(payments: Payments, fold: Fold, scores: "Scores") -> tuple[float, float, float]:
-    """AUC, average precision and card precision@100."""
+def judge(payments: Payments, fold: Fold, scores: "Scores") -> tuple[float, float, float, float]:
+    """AUC, average precision, card precision@100, and the money saved, as the platform compares candidates by it.
+
+    Money is in major units, at the thresholds that are the best on these very rows for the default costs and budget.
+    """
     import polars as pl
 
     from fraud_platform.models.card_precision import CardReviews
+    from fraud_platform.models.costs import CostMatrix, money
     from fraud_platform.models.ranking import Ranking
 
     labels, customers = payments.all.labels[fold.test], payments.customers[fold.test]
     once = np.ones(int(payments.customers.max()) + 1, np.int64)
     ranking = Ranking(labels, scores, customers)(once)
     cards = CardReviews(labels, scores, pl.Series(payments.days[fold.test]), customers, REVIEWS)
-    return ranking["roc_auc"], ranking["average_precision"], cards.mean(once)
+    saved = money(labels, payments.cents[fold.test], scores, _thresholds(payments, fold, scores), CostMatrix()).saved
+    return ranking["roc_auc"], ranking["average_precision"], cards.mean(once), saved / 100
+
+
+def _thresholds(payments: Payments, fold: Fold, scores: "Scores") -> "Thresholds":
+    """The best on these very rows, as on a validation period."""
+    import polars as pl
+
+    from fraud_platform.models.costs import CostMatrix, choose_thresholds
+
+    labels, cents, days = payments.all.labels[fold.test], payments.cents[fold.test], pl.Series(payments.days[fold.test])
+    return choose_thresholds(labels, scores, cents, days, CostMatrix(), REVIEWS)
 
 
 def read_payments(data: str) -> Payments:
@@ -186,6 +240,7 @@ def read_payments(data: str) -> Payments:
         all=Sample(inputs, events["known_fraud"].to_numpy().astype(np.bool_)),
         days=events["number_of_day"].to_numpy(),
         customers=customers,
+        cents=events["amount_cents"].to_numpy(),
     )
 
 

@@ -213,14 +213,17 @@ def test_the_graph_shows_every_group_and_asset(page: "Page") -> None:
     page.keyboard.press("Alt+E")  # expand all groups
     for asset in ASSETS:  # without its folder; the middle of a long name is left out: vali…_transactions
         name = asset.split("/")[-1]
-        page.get_by_text(re.compile(f"^{name[:4]}.*{name[-5:]}$")).first.wait_for()
+        page.get_by_text(re.compile(f"^{name[:3]}.*{name[-4:]}$")).first.wait_for()
 
 
 @pytest.mark.browser
 def test_the_catalog_lists_every_asset(page: "Page") -> None:
     page.goto("/assets")
     for asset in ASSETS:
-        page.get_by_text(asset.replace("/", " / "), exact=True).first.wait_for()
+        folder, _, name = asset.rpartition("/")
+        # The middle of a long name is left out: candidate_mode…tic_regression
+        shown = re.compile(f"^{folder[:9]}.*{name[-7:]}$") if folder else asset
+        page.get_by_text(shown, exact=True).first.wait_for()
 
 
 @pytest.mark.browser
