@@ -20,7 +20,7 @@ from fraud_platform.models.costs import CostMatrix
 from fraud_platform.models.dataset import Snapshot
 from fraud_platform.models.evaluation import Evaluation, evaluate_split
 from fraud_platform.models.importance import permutation_importance
-from fraud_platform.models.training import Recipe, TrainedModel, assemble, sample, train
+from fraud_platform.models.training import Recipe, TrainedModel, sample, train
 from fraud_platform.models.tuning import Budget, TrialResult, Tuned, tune
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source
@@ -122,23 +122,18 @@ def _soft_voting(members: Sequence[str]) -> dg.AssetsDefinition:
                 f"{[made.name for made in chosen]}. Materialize the others first.",
                 allow_retries=False,
             )
-        model = voting.SoftVotingModel(
-            [voting.Member(made.fetch(settings)) for made in sorted(chosen, key=lambda made: made.name)]
-        )
-        names = ", ".join(sorted(made.name for made in chosen))
+        voters = {made.name: voting.Member(made.fetch(settings)) for made in sorted(chosen, key=lambda made: made.name)}
         with _training_run(context, settings, catalog, snapshot, voting.NAME) as run:
-            trained = assemble(
+            trained = train(
                 snapshot,
-                model,
-                voting.NAME,
-                {"voters": names},
+                voting.SoftVoting(voters),
                 catalog.names,
                 catalog.origin,
                 settings.seed,
                 source=source.name,
                 recipe=recipe_of(settings),
             )
-            return _finish(context, settings, catalog, trained, run, {"voters": names})
+            return _finish(context, settings, catalog, trained, run, {"voters": list(voters)})
 
     return soft_vote
 

@@ -79,32 +79,6 @@ def train(
     training = sample(snapshot, "train", feature_columns)
     validation = sample(snapshot, "validation", feature_columns)
     model = algorithm.fit(rebalance(training, recipe.imbalance, seed), validation, seed)
-    parameters = algorithm.parameters | model.facts | {"imbalance": recipe.imbalance}
-    return assemble(
-        snapshot, model, algorithm.name, parameters, feature_columns, catalog, seed, source=source, recipe=recipe
-    )
-
-
-def assemble(
-    snapshot: Snapshot,
-    model: FittedModel,
-    algorithm: str,
-    parameters: dict[str, Parameter],
-    feature_columns: list[str],
-    catalog: CatalogOrigin,
-    seed: int,
-    *,
-    source: str = "",
-    recipe: Recipe | None = None,
-) -> TrainedModel:
-    """What surrounds a fitted model: its calibration and thresholds from the validation rows, its reference profile.
-
-    Raises:
-        TrainingError: as `train`.
-    """
-    recipe = recipe or Recipe()
-    training = sample(snapshot, "train", feature_columns)
-    validation = sample(snapshot, "validation", feature_columns)
     scores = model.predict(validation.inputs)
     calibrator = fit_calibrator(recipe.calibration, validation.labels, scores)
     probabilities = calibrator(scores)
@@ -120,8 +94,8 @@ def assemble(
     return TrainedModel(
         model=model,
         calibrator=calibrator,
-        algorithm=algorithm,
-        parameters=parameters,
+        algorithm=algorithm.name,
+        parameters=algorithm.parameters | model.facts | {"imbalance": recipe.imbalance},
         seed=seed,
         recipe=recipe,
         feature_columns=tuple(feature_columns),

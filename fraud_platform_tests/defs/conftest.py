@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
@@ -19,11 +19,25 @@ from fraud_platform.defs.demo import keys_of
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source, load_source
 from fraud_platform.warehouse import connect, day_files
+from fraud_platform_tests.components import CHROMIUM
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 RAW = ("raw_transactions", "raw_labels")
 VALIDATED = ("validated_transactions", "quarantined_transactions", "validated_labels")
 FEATURES = ("transaction_features",)
 INGESTION = (*RAW, *VALIDATED, *FEATURES)
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PAGE_MS = 60_000
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -168,3 +182,13 @@ def error_of(result: dg.ExecuteInProcessResult, step: str) -> str:
         parts.append(error.message)
         error = error.cause
     return "\n".join(parts)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()

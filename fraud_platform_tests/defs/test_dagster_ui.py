@@ -12,6 +12,7 @@ import pytest
 from fraud_platform.features.selection import catalog_of
 from fraud_platform.transactions.sources import load_source
 from fraud_platform.warehouse import connect, day_file
+from fraud_platform_tests.defs.conftest import PAGE_MS
 from fraud_platform_tests.defs.test_definitions import ASSETS, BLOCKING_CHECKS, REPORTING_CHECKS, RETRAINED
 from fraud_platform_tests.defs.webserver import REPOSITORY, Webserver, running_webserver
 from fraud_platform_tests.installation import Installation
@@ -21,17 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PAGE_MS = 60_000
 DAYS = ("2026-02-03", "2026-02-04", "2026-02-05")
 
 LAUNCH_RUN = """mutation LaunchPipelineExecution($executionParams: ExecutionParams!) {
@@ -181,16 +171,6 @@ def test_retraining_over_several_days_from_its_page_is_one_run(server: Webserver
     selector = {"partitionSetName": "retraining_job_partition_set", "repositorySelector": REPOSITORY}
     (run,) = backfill(server, *sorted(RETRAINED), selector=selector)
     assert (run["status"], run["jobName"], range_of(run)) == ("SUCCESS", "retraining_job", (DAYS[0], DAYS[-1]))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

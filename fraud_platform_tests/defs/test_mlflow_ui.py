@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from fraud_platform.models import registry
-from fraud_platform_tests.components import CHROMIUM
-from fraud_platform_tests.defs.test_dagster_ui import CHROMIUM_ARGUMENTS, PAGE_MS
+from fraud_platform_tests.defs.conftest import PAGE_MS
 from fraud_platform_tests.installation import Installation
 
 if TYPE_CHECKING:
@@ -59,16 +58,6 @@ def _wait_until_up(url: str, process: "subprocess.Popen[bytes]", log: Path) -> N
         except httpx.TransportError:
             time.sleep(0.2)
     raise AssertionError(f"mlflow server did not start: {log.read_text()[-2000:]}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """Soft voting: the mean of several models' scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fraud_platform.models.algorithms import FittedModel, Matrix, Parameter, Scores, shares_of
+from fraud_platform.models.algorithms import FittedModel, Matrix, Parameter, Sample, Scores, Trial, shares_of
 from fraud_platform.models.onnx_graphs import mean_graph
 
 if TYPE_CHECKING:
@@ -38,6 +38,25 @@ class Member:
 
     def save(self, path: Path) -> None:
         raise NotImplementedError("The member of a vote has no file of its own there.")
+
+
+class SoftVoting:
+    """The vote of models that are fitted already, by name."""
+
+    name = NAME
+
+    def __init__(self, members: Mapping[str, FittedModel]) -> None:
+        self._members = members
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return {"voters": ", ".join(self._members)}
+
+    def suggest(self, trial: Trial) -> "SoftVoting":
+        return self
+
+    def fit(self, train: Sample, validation: Sample, seed: int) -> "SoftVotingModel":
+        return SoftVotingModel(tuple(self._members.values()))
 
 
 class SoftVotingModel:
