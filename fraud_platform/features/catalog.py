@@ -33,6 +33,16 @@ class Feature:
     formula: Expression
 
 
+@dataclass(frozen=True)
+class Segment:
+    """Payments whose models are judged apart: those whose feature is at least `at_least` and below `below`."""
+
+    name: str
+    feature: str
+    at_least: float
+    below: float
+
+
 CUSTOMER = ("customer_id",)
 CARD = ("card_id",)
 DEVICE = ("device_id",)
@@ -301,3 +311,16 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature("customer_fraud_rate_30d", "known fraud rate of the customer, 30 days", fraud_rate(CUSTOMER, 30 * DAY)),
 )
+
+SEGMENTS: tuple[Segment, ...] = (
+    Segment("abroad", "is_foreign", 1, 2),
+    Segment("at home", "is_foreign", 0, 1),
+    Segment("online", "is_online", 1, 2),
+    Segment("not online", "is_online", 0, 1),
+    Segment("at night", "is_night", 1, 2),
+    Segment("new merchant", "is_new_merchant", 1, 2),
+    Segment("known merchant", "is_new_merchant", 0, 1),
+    Segment("new device", "is_new_device", 1, 2),
+    Segment("customer with under 5 payments in 30 days", "customer_count_30d", 0, 5),
+)
+"""A payment without the value is in none; one may be in several."""

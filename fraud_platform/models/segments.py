@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from fraud_platform.features.catalog import SEGMENTS
 from fraud_platform.models.algorithms import Labels
 from fraud_platform.models.bootstrap import Interval, Statistic, customer_totals, intervals
 from fraud_platform.models.costs import Cents, DecidedRows
@@ -14,19 +15,6 @@ from fraud_platform.models.ranking import Codes, Counts, Ranking, defined
 UNKNOWN_TYPE = "unknown"
 AMOUNT_BANDS = (0, 1_000, 5_000, 20_000, 100_000)
 """Where each band of amounts begins, in minor units; the last one is open."""
-
-SEGMENTS = {
-    "abroad": ("is_foreign", pl.col("is_foreign") == 1),
-    "at home": ("is_foreign", pl.col("is_foreign") == 0),
-    "online": ("is_online", pl.col("is_online") == 1),
-    "not online": ("is_online", pl.col("is_online") == 0),
-    "at night": ("is_night", pl.col("is_night") == 1),
-    "new merchant": ("is_new_merchant", pl.col("is_new_merchant") == 1),
-    "known merchant": ("is_new_merchant", pl.col("is_new_merchant") == 0),
-    "new device": ("is_new_device", pl.col("is_new_device") == 1),
-    "customer with under 5 payments in 30 days": ("customer_count_30d", pl.col("customer_count_30d") < 5),
-}
-"""Segments by name: the feature that a row must have, and when it belongs. A row without the value is in none."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +147,8 @@ def _amount_bands(amounts: Cents) -> Iterator[tuple[str, Labels]]:
 
 def _feature_segments(frame: pl.DataFrame | None) -> Iterator[tuple[str, Labels]]:
     if frame is not None:
-        for name, (column, belongs) in SEGMENTS.items():
-            if column in frame.columns:
-                yield name, frame.select(belongs.fill_null(False)).to_series().to_numpy()
+        for segment in SEGMENTS:
+            if segment.feature in frame.columns:
+                value = pl.col(segment.feature)
+                belongs = ((value >= segment.at_least) & (value < segment.below)).fill_null(False)
+                yield segment.name, frame.select(belongs).to_series().to_numpy()

@@ -2,9 +2,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud_platform.features.catalog import FEATURES
+from fraud_platform.features.catalog import FEATURES, SEGMENTS
 from fraud_platform.models.costs import CostMatrix, DecidedRows, Thresholds, decide
-from fraud_platform.models.segments import SEGMENTS, Draws, SegmentFigures, by_fraud_type, by_segment
+from fraud_platform.models.segments import Draws, SegmentFigures, by_fraud_type, by_segment
 
 COSTS = CostMatrix(missed_fraud_fee=100, review=10, blocked_good=50)
 LABELS = np.array([True, False, True, False])
@@ -66,7 +66,7 @@ def test_a_segment_without_rows_is_left_out():
 
 
 def test_the_segments_ask_for_features_of_the_catalog():
-    assert {column for column, _ in SEGMENTS.values()} <= {feature.name for feature in FEATURES}
+    assert {segment.feature for segment in SEGMENTS} <= {feature.name for feature in FEATURES}
 
 
 def test_types_of_legitimate_rows_are_ignored():

@@ -68,7 +68,7 @@ class TestReplay:
             server: RedisServer = request.getfixturevalue("redis_server")
             settings = settings.model_copy(update={"online_store_url": server.url})
         report = check_parity(settings, catalog, 10, [engine])
-        assert report.events > 7000 and report.features == 75
+        assert report.events > 7000 and report.features == 83
         assert [(c.engine, c.mismatches, c.late) for c in report.comparisons] == [(engine, 0, 0)]
 
     def test_ten_days_without_their_labels_would_not(
@@ -81,7 +81,7 @@ class TestReplay:
             connection.execute("DELETE FROM validated_labels WHERE reported_at >= ?", [first])
         (comparison,) = check_parity(settings, catalog, 10, ["online-lmdb"]).comparisons
         assert comparison.mismatches > 0
-        assert all("fraud_rate" in name for name in comparison.by_feature)
+        assert all("fraud_rate" in name or "known_frauds" in name for name in comparison.by_feature)
 
     def test_a_wrong_value_in_the_batch_table_is_found_and_fails_the_command(
         self, installation: Installation, catalog: Catalog, tmp_path: Path
@@ -101,7 +101,7 @@ class TestReplay:
         assert done.returncode == 0, done.stderr
         report = json.loads(done.stdout.splitlines()[-1])
         assert report["mismatches"] == 0 and report["engines"] == ["batch", "duckdb", "online-lmdb"]
-        assert report["events"] > 1000 and report["features"] == 75
+        assert report["events"] > 1000 and report["features"] == 83
 
 
 def altered(installation: Installation, folder: Path) -> Settings:
