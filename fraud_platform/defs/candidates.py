@@ -9,7 +9,7 @@ import dagster as dg
 
 from fraud_platform.defs.model_pages import figures, importance_table, mlflow_run_page
 from fraud_platform.defs.presentation import OWNERS, markdown_table, rounded
-from fraud_platform.defs.training import GROUP, latest_snapshot, training_set
+from fraud_platform.defs.training import GROUP, latest_metadata, latest_snapshot, training_set
 from fraud_platform.errors import TrainingError
 from fraud_platform.features.selection import Catalog
 from fraud_platform.models import registry
@@ -159,10 +159,9 @@ def made_candidates(
     """Those of the candidates that were ever materialized."""
     found = []
     for name in names or settings.algorithms:
-        event = context.instance.get_latest_materialization_event(dg.AssetKey([PREFIX, name]))
-        if event is None or event.asset_materialization is None:
+        metadata = latest_metadata(context, dg.AssetKey([PREFIX, name]))
+        if metadata is None:
             continue
-        metadata: dict[str, Any] = {key: value.value for key, value in event.asset_materialization.metadata.items()}
         candidate = registry.Candidate(metadata["mlflow_run_id"], metadata["mlflow_model_id"], metadata["digest"])
         found.append(
             MadeCandidate(

@@ -1,7 +1,6 @@
 """From the chosen candidate to the model that serves: the challenger, and the gate."""
 
 from datetime import UTC, date, datetime
-from typing import Any
 
 import dagster as dg
 import msgspec
@@ -12,11 +11,10 @@ from fraud_platform.defs.comparison import Scored, comparable_champion, paired_w
 from fraud_platform.defs.model_pages import all_figures, figures, mlflow_version_page, pictures, shown
 from fraud_platform.defs.presentation import OWNERS, markdown_table, rounded
 from fraud_platform.defs.tracking import evaluation_run
-from fraud_platform.defs.training import GROUP
+from fraud_platform.defs.training import GROUP, required_metadata
 from fraud_platform.features.selection import Catalog
 from fraud_platform.models import registry
 from fraud_platform.models.artefact import Artefact
-from fraud_platform.models.bootstrap import PairedTest
 from fraud_platform.models.dataset import read_snapshot
 from fraud_platform.models.evaluation import Evaluation, evaluate_rows
 from fraud_platform.models.gate import TABLE_HEADER, GateLimits, Judged, Verdict, judge
@@ -40,7 +38,7 @@ def challenger_model(
 
     Its figures are those of the test period: matured events that it was neither fitted nor tuned on.
     """
-    chosen = _latest_metadata(context, "model_comparison")
+    chosen = required_metadata(context, dg.AssetKey("model_comparison"))
     candidate = registry.Candidate(chosen["mlflow_run_id"], chosen["mlflow_model_id"], chosen["digest"])
     artefact = Artefact.load(registry.download(settings.tracking_uri, candidate, settings.models))
     card = artefact.card
@@ -95,7 +93,7 @@ def champion_model(
     before = registry.champion(uri, name)
     if before is not None and before.version == challenger.version:
         return _champion_result(settings, None, f"Version {before.version} serves already.")
-    verdict, paired = _judge(settings, catalog, challenger, artefact)
+    verdict = _judge(settings, catalog, challenger, artefact)
     told = {"why": verdict.reason, "by": BY_GATE, "at": datetime.now(UTC)}
     if verdict.promote:
         registry.promote(uri, name, challenger.version, **told)
@@ -108,7 +106,7 @@ def champion_model(
             metadata={"criteria": markdown_table(TABLE_HEADER, verdict.table())},
             allow_retries=False,
         )
-    return _champion_result(settings, verdict, verdict.reason, paired)
+    return _champion_result(settings, verdict, verdict.reason)
 
 
 def champion_artefact(settings: Settings) -> tuple[registry.RegisteredVersion, Artefact]:
@@ -121,9 +119,7 @@ def champion_artefact(settings: Settings) -> tuple[registry.RegisteredVersion, A
     return version, Artefact.load(registry.download(settings.tracking_uri, version, settings.models))
 
 
-def _judge(
-    settings: Settings, catalog: Catalog, version: registry.RegisteredVersion, artefact: Artefact
-) -> tuple[Verdict, PairedTest | None]:
+def _judge(settings: Settings, catalog: Catalog, version: registry.RegisteredVersion, artefact: Artefact) -> Verdict:
     """Challenger and champion on the test period of the challenger's training set.
 
     A challenger of another catalog is not compared: the gate refuses it, and its training set need not have the
@@ -149,11 +145,10 @@ def _judge(
                 )
             champion = comparable_champion(settings, catalog, rows)
     challenger = Scored(artefact, rows)
-    paired = None if champion is None else paired_with(settings, rows, champion.scored, challenger)
-    verdict = judge(
+    return judge(
         _judged(settings, version, challenger, rows),
         None if champion is None else _judged(settings, champion.version, champion.scored, rows),
-        paired,
+        None if champion is None else paired_with(settings, rows, champion.scored, challenger),
         catalog.fingerprint,
         GateLimits(
             min_roc_auc=settings.gate_min_roc_auc,
@@ -163,7 +158,6 @@ def _judge(
             alert_budget_tolerance=settings.gate_alert_budget_tolerance,
         ),
     )
-    return verdict, paired
 
 
 def _judged(settings: Settings, version: registry.RegisteredVersion, scored: Scored, rows: pl.DataFrame) -> Judged:
@@ -181,9 +175,7 @@ def _judged(settings: Settings, version: registry.RegisteredVersion, scored: Sco
     return Judged(str(version.version), card.catalog.fingerprint, evaluation, latency.p50_us, latency.p99_us)
 
 
-def _champion_result(
-    settings: Settings, verdict: Verdict | None, reason: str, paired: PairedTest | None = None
-) -> dg.MaterializeResult:
+def _champion_result(settings: Settings, verdict: Verdict | None, reason: str) -> dg.MaterializeResult:
     version, artefact = champion_artefact(settings)
     found = msgspec.convert(artefact.card.evaluation, Evaluation)
     criteria = {} if verdict is None else {"criteria": markdown_table(TABLE_HEADER, verdict.table())}
@@ -205,10 +197,3 @@ def _champion_result(
         },
         data_version=dg.DataVersion(artefact.digest),
     )
-
-
-def _latest_metadata(context: dg.AssetExecutionContext, asset: str) -> dict[str, Any]:
-    event = context.instance.get_latest_materialization_event(dg.AssetKey(asset))
-    if event is None or event.asset_materialization is None:
-        raise dg.Failure(f"{asset} was never materialized. Materialize it first.", allow_retries=False)
-    return {name: value.value for name, value in event.asset_materialization.metadata.items()}

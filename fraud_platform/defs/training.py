@@ -61,10 +61,28 @@ def latest_snapshot(context: dg.AssetExecutionContext, settings: Settings) -> Sn
     Raises:
         dg.Failure: if there is none. TrainingError: if its file is missing or was changed.
     """
-    event = context.instance.get_latest_materialization_event(training_set.key)
+    return read_snapshot(settings.training_sets, required_metadata(context, training_set.key)["content_hash"])
+
+
+def latest_metadata(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> dict[str, Any] | None:
+    """What an asset's latest materialization said; None where there is none."""
+    event = context.instance.get_latest_materialization_event(asset)
     if event is None or event.asset_materialization is None:
-        raise dg.Failure("training_set was never materialized. Materialize it first.", allow_retries=False)
-    return read_snapshot(settings.training_sets, str(event.asset_materialization.metadata["content_hash"].value))
+        return None
+    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
+def required_metadata(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> dict[str, Any]:
+    """`latest_metadata`, where there must be one.
+
+    Raises:
+        dg.Failure: if there is none.
+    """
+    found = latest_metadata(context, asset)
+    if found is None:
+        name = asset.to_user_string()
+        raise dg.Failure(f"{name} was never materialized. Materialize it first.", allow_retries=False)
+    return found
 
 
 def _snapshot_metadata(snapshot: Snapshot, catalog: Catalog) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud_platform.errors import TrainingError
-from fraud_platform.models.algorithms import Matrix, Sample
+from fraud_platform.models.algorithms import Sample, filled_with, medians_of
 
 Imbalance = Literal["none", "class_weight", "undersample", "smote"]
 
@@ -61,13 +61,7 @@ def _with_synthetic_frauds(train: Sample, seed: int) -> Sample:
         k_neighbors=min(NEIGHBOURS, frauds - 1),
         random_state=seed,
     )
-    inputs, labels = smote.fit_resample(_filled(train.inputs), train.labels)[:2]
-    # The given rows come first and keep their missing values; only what was added is filled.
+    inputs, labels = smote.fit_resample(filled_with(train.inputs, medians_of(train.inputs)), train.labels)[:2]
+    # A distance needs every coordinate, but the given rows, which come first, keep their missing values.
     added = np.asarray(inputs[len(train.labels) :], np.float32)
     return Sample(np.vstack([train.inputs, added]), np.asarray(labels, np.bool_))
-
-
-def _filled(inputs: Matrix) -> Matrix:
-    """Medians where values are missing: a distance needs every coordinate."""
-    medians = np.nanmedian(np.where(np.isnan(inputs).all(axis=0), np.float32(0), inputs), axis=0)
-    return np.where(np.isnan(inputs), medians.astype(np.float32), inputs)

@@ -101,6 +101,16 @@ def parameters_of(algorithm: Any) -> dict[str, Parameter]:
     return {name: value for name, value in asdict(algorithm).items() if name != "threads"}
 
 
+def medians_of(inputs: Matrix) -> Matrix:
+    """The median of each input's present values, float32 (d,); 0 where every value is missing."""
+    return np.nanmedian(np.where(np.isnan(inputs).all(axis=0), np.float32(0), inputs), axis=0).astype(np.float32)
+
+
+def filled_with(inputs: Matrix, fill: Matrix) -> Matrix:
+    """The inputs with `fill` (d,) where they are missing."""
+    return np.where(np.isnan(inputs), fill, inputs)
+
+
 def shares_of(importance: NDArray[Any]) -> Scores:
     """Scaled to sum to 1; all zeros stay."""
     total = float(importance.sum())

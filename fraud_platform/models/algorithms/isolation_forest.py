@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud_platform.models.algorithms import Matrix, Parameter, Sample, Scores, Trial, parameters_of
+from fraud_platform.models.algorithms import (
+    Matrix,
+    Parameter,
+    Sample,
+    Scores,
+    Trial,
+    filled_with,
+    medians_of,
+    parameters_of,
+)
 from fraud_platform.models.onnx_graphs import Tree, anomaly_graph
 
 
@@ -33,14 +42,14 @@ class IsolationForest:
     def fit(self, train: Sample, validation: Sample, seed: int) -> "IsolationForestModel":
         from sklearn.ensemble import IsolationForest as Fit
 
-        fill = _medians(train.inputs)
+        fill = medians_of(train.inputs)
         forest = Fit(
             n_estimators=self.trees,
             max_samples=min(self.rows_a_tree, len(train.labels)),  # type: ignore[arg-type]
             n_jobs=self.threads,
             random_state=seed,
         )
-        return IsolationForestModel(forest.fit(_filled(train.inputs, fill)), fill)
+        return IsolationForestModel(forest.fit(filled_with(train.inputs, fill)), fill)
 
 
 class IsolationForestModel:
@@ -56,7 +65,7 @@ class IsolationForestModel:
         return {}
 
     def predict(self, inputs: Matrix) -> Scores:
-        return -self.forest.score_samples(_filled(inputs, self.fill))
+        return -self.forest.score_samples(filled_with(inputs, self.fill))
 
     def importance(self) -> Scores:
         return np.zeros(len(self.fill))
@@ -67,15 +76,6 @@ class IsolationForestModel:
 
     def save(self, path: Path) -> None:
         raise NotImplementedError("An isolation forest has no native file.")
-
-
-def _medians(inputs: Matrix) -> Matrix:
-    """float32 (d,); 0 where every value is missing."""
-    return np.nanmedian(np.where(np.isnan(inputs).all(axis=0), np.float32(0), inputs), axis=0).astype(np.float32)
-
-
-def _filled(inputs: Matrix, fill: Matrix) -> Matrix:
-    return np.where(np.isnan(inputs), fill, inputs)
 
 
 def _tree(fitted: Any) -> Tree:
