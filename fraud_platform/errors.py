@@ -10,6 +10,8 @@ FraudPlatformError
 ├── TrainingError        the training data cannot give a model (no frauds, too few days …)
 ├── ArtefactError        a model directory is incomplete, corrupt, or unfit to serve
 ├── RegistryError        MLflow does not answer, or lacks the model that was asked for
+├── RulesError          the rules or lists cannot be used, or a change of them is refused
+├── AccessError          the file of API keys cannot be used, or a change of it is refused
 ├── ConflictingTransaction  a transaction_id was decided before with other content
 ├── InvalidTransaction   one transaction breaks the contract: `field` says where, `fix` how to mend it
 └── ServiceError         a Bento cannot be built, or the scoring service does not answer
@@ -54,6 +56,14 @@ class ArtefactError(FraudPlatformError):
 
 class RegistryError(FraudPlatformError):
     """MLflow does not answer, or lacks the model that was asked for."""
+
+
+class RulesError(FraudPlatformError):
+    """The rules or lists cannot be used, or a change of them is refused."""
+
+
+class AccessError(FraudPlatformError):
+    """The file of API keys cannot be used, or a change of it is refused."""
 
 
 class ConflictingTransaction(FraudPlatformError):

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_platform.errors import SettingsError
@@ -102,6 +102,25 @@ class Settings(BaseSettings):
     )
     parity_days: PositiveInt = Field(1, description="days that the parity report replays")
 
+    rules: Path = Field(Path("rules/rules.yaml"), description="the rules that decide beside the model, a YAML file")
+    model_guard_ms: float = Field(
+        50.0, gt=0, description="how long a model may take for a transaction before the fallback takes its place"
+    )
+    model_rest_seconds: float = Field(
+        30.0, gt=0, description="how long a model that failed or was too slow is left alone before it is tried again"
+    )
+    reload_seconds: float = Field(
+        1.0, gt=0, description="how often a worker looks for changed models, rules, lists and keys"
+    )
+    requests_per_second: PositiveInt = Field(2000, description="requests a second that one API key may make")
+    batch_transactions: PositiveInt = Field(10_000, description="transactions that a batch may have")
+    pseudonym_key: SecretStr | None = Field(
+        None, description="with it, ids of customers, cards and devices and IP addresses are pseudonyms in the logs"
+    )
+    outbox_keep: NonNegativeInt = Field(
+        100_000, description="entries of the outbox that stay for the console once the warehouse has them"
+    )
+
     s3_endpoint_url: str | None = Field(None, description="an S3-compatible server; default: AWS")
 
     @property
@@ -166,6 +185,26 @@ class Settings(BaseSettings):
             return str(self.online_store)
         scheme, _, rest = self.online_store_url.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}"
+
+    @property
+    def lists(self) -> Path:
+        """Block, allow and watch lists, a YAML file."""
+        return self.home / "lists.yaml"
+
+    @property
+    def deployment(self) -> Path:
+        """Which models the service's workers load, and what for."""
+        return self.home / "deployment.json"
+
+    @property
+    def api_keys(self) -> Path:
+        """Who may use the service: names, roles and hashes of keys."""
+        return self.home / "api_keys.json"
+
+    @property
+    def audit_log(self) -> Path:
+        """One JSON line for each change of rules, lists, models, keys and labels."""
+        return self.home / "audit.jsonl"
 
     @property
     def bentoml_home(self) -> Path:

@@ -1,12 +1,13 @@
 """What an online store does; each store is one module of this package.
 
-A store keeps three things: records (what was decided and reported, for ever), states (one per key of
-an entity, replaced together by a rebuild, gone when they are too old to be read), and the outbox (what
-was committed, in order, for the warehouse). It knows nothing of what the bytes mean.
+A store keeps: records (what was decided and reported, for ever), states (one per key of an entity,
+replaced together by a rebuild, gone when they are too old to be read), the outbox (what was committed, in
+order, for the warehouse, filed under keys by which a person finds it again), and the queue (records that
+wait for a person). It knows nothing of what the bytes mean.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
@@ -24,6 +25,32 @@ class Snapshot:
     records: Mapping[bytes, bytes | None]
     states: Mapping[bytes, bytes | None]
     seen: object
+
+
+class NewEntry(NamedTuple):
+    """What is appended to the outbox, and the keys (16 bytes each) that it is filed under."""
+
+    content: bytes
+    under: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit writes, all or nothing.
+
+    Attributes:
+        records, states: the new values.
+        event_us: the latest event time that the states hold, microseconds.
+        entries: appended to the outbox in this order; at least one.
+        queue: by the key of a record, its priority (0 to 2^62, the higher the sooner) where it begins to
+            wait for a person, None where it no longer does.
+    """
+
+    records: Mapping[bytes, bytes]
+    states: Mapping[bytes, bytes]
+    event_us: int
+    entries: Sequence[NewEntry]
+    queue: Mapping[bytes, int | None] = field(default_factory=dict)
 
 
 class Entry(NamedTuple):
@@ -76,28 +103,51 @@ class Store(Protocol):
         """The present values, all as of one moment, in one round trip."""
         ...
 
-    def commit(
-        self,
-        snapshot: Snapshot,
-        records: Mapping[bytes, bytes],
-        states: Mapping[bytes, bytes],
-        event_us: int,
-        entry: bytes,
-    ) -> int | None:
-        """Write records and states and append `entry` to the outbox: all or nothing, in one round trip.
+    def commit(self, snapshot: Snapshot, change: Change) -> int | None:
+        """Write a change: all of it or nothing, in one round trip.
 
         Args:
-            snapshot: from `read`, for the same records and states.
-            event_us: the latest event time that the states hold, microseconds.
+            snapshot: from `read`, for at least the records and states that are written.
 
         Returns:
-            The entry's sequence; None, with nothing written, where any record or state that the snapshot
+            The last entry's sequence; None, with nothing written, where any record or state that the snapshot
             holds has changed since, or the states were rebuilt: read again, compute again, commit again.
         """
         ...
 
     def entries(self, after: int, limit: int) -> list[Entry]:
         """The first `limit` entries of the outbox whose sequence is greater than `after`, in order."""
+        ...
+
+    def last_sequence(self) -> int:
+        """The sequence of the newest entry, 0 before the first."""
+        ...
+
+    def filed(self, under: bytes, limit: int) -> list[Entry]:
+        """The newest `limit` entries filed under a key that the outbox still has, the newest first."""
+        ...
+
+    def queue(self, limit: int) -> list[bytes]:
+        """The keys of the records that wait, highest priority first; of equal ones in the order of the keys."""
+        ...
+
+    def waiting(self) -> int:
+        """How many records wait."""
+        ...
+
+    def acknowledge(self, through: int, keep: int) -> int:
+        """Note that the warehouse has the entries up to `through`, and remove all of these but the newest `keep`.
+
+        Returns the number removed. What was acknowledged never goes back; entries that were not are never removed.
+        """
+        ...
+
+    def acknowledged(self) -> int:
+        """The greatest sequence that the warehouse has, 0 before the first."""
+        ...
+
+    def identity(self) -> str:
+        """A name that the store was given when it was made: another one means that its sequences began anew."""
         ...
 
     def rebuild(self) -> Rebuild:
