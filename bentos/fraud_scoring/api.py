@@ -1,34 +1,44 @@
-"""The HTTP face of the scorer: routes, and one shape of error.
+"""The HTTP face of a worker: routes, who may use them, and one shape of error.
 
-| route | answers |
-|---|---|
-| POST /predict | the decision on one transaction |
-| POST /predict/batch | a decision or `{"error": …}` for each transaction of an array, in order |
-| GET /health | 200 while the service can decide, else 503 with the reason |
-| GET /metrics | the counters of all workers, Prometheus text |
+| route | answers | role |
+|---|---|---|
+| POST /predict | the decision on one transaction | score |
+| POST /predict/batch | a decision or `{"error": …}` for each transaction of an array, in order | score |
+| GET /decisions/{id} | what was decided, by decision or transaction id | analyst |
+| POST /decisions/{id}/replay | the same decision made again from what was stored | analyst |
+| POST /labels | whether the verdict is news | label, analyst |
+| GET /health | how the service is: 503 where it cannot decide | |
+| GET /livez, /readyz | 200 while the process answers; while it can decide | |
+| GET /metrics | the counters of all workers, Prometheus text | admin |
+| GET, POST /test | a decision on a canned transaction that leaves no trace | admin |
+| GET /docs, /openapi.json | this table, in full | |
+| GET / | the console, see `console` | |
 
 Every error is `{"code", "message", "field", "fix"}`:
 
 | status | code | when |
 |---|---|---|
 | 400 | client_disconnected | (for the metrics: nobody reads it) |
-| 404 | not_found | no such path |
+| 401, 403, 429 | unauthenticated, forbidden, too_many_requests | see `guard` |
+| 404 | not_found, unknown_decision | no such path; nothing was decided under that id |
 | 405 | method_not_allowed | |
 | 408 | request_timeout | the body came too slowly |
 | 409 | conflicting_transaction | the id was decided before with other content |
+| 409 | model_not_loaded | a replay of a decision whose model is gone |
 | 413 | request_too_large | |
 | 415 | unsupported_media_type | a Content-Type other than JSON in UTF-8, or a compressed body |
-| 422 | invalid_transaction, invalid_batch | not JSON, or not as the contract wants it |
+| 422 | invalid_transaction, invalid_batch, invalid_label | not JSON, or not as the contract wants it |
 | 500 | internal_error | a defect of the service: its log has the traceback |
 | 503 | unavailable | the store or the model cannot be used |
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+import asyncio
 
 import msgspec
 from starlette.applications import Starlette
@@ -38,7 +48,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bentos.fraud_scoring import metrics
+from bentos.fraud_scoring import logs, metrics
 from bentos.fraud_scoring.body import (
     BATCH_BYTES,
     TRANSACTION_BYTES,
@@ -48,7 +58,8 @@ from bentos.fraud_scoring.body import (
     check_fields_once,
     read_body,
 )
-from fraud_platform.decisions.scorer import Decision, Scorer
+from bentos.fraud_scoring.worker import Worker
+from fraud_platform.decisions.journal import Decision
 from fraud_platform.errors import (
     ArtefactError,
     CatalogError,
@@ -56,88 +67,142 @@ from fraud_platform.errors import (
     InvalidTransaction,
     StoreError,
 )
-from fraud_platform.transactions.request import TransactionDecoder
+from fraud_platform.transactions.label_request import decode_label
 
 log = logging.getLogger("bentoml.fraud_scoring")
-
-PROBES = frozenset({"/livez", "/readyz", "/healthz"})
-"""BentoML's own routes; every other path is answered here."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass
-class Service:
-    """What the routes answer with; a worker fills it once its model is loaded."""
+class Stage:
+    """Where the routes find the worker; it is there once its model is loaded."""
 
-    scorer: Scorer | None = None
-    decoder: TransactionDecoder | None = None
+    def __init__(self, worker: Worker | None = None) -> None:
+        self._worker = worker
 
-    def ready(self) -> tuple[Scorer, TransactionDecoder]:
+    def enter(self, worker: Worker) -> None:
+        self._worker = worker
+
+    @property
+    def worker(self) -> Worker:
         """
         Raises:
             StoreError: before the model is loaded.
         """
-        if self.scorer is None or self.decoder is None:
+        if self._worker is None:
             raise StoreError("The service is starting: its model is not loaded yet.")
-        return self.scorer, self.decoder
+        return self._worker
 
-    def decide(self, body: bytes | msgspec.Raw) -> Decision:
-        """Decode, score, commit."""
-        scorer, decoder = self.ready()
-        started = time.perf_counter()
-        event = decoder.decode(body)
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One route, and who may use it: any of the roles; no role, no key."""
+
+    method: str
+    path: str
+    roles: tuple[str, ...]
+    handler: Callable[[Worker, Request], Awaitable[Response]]
+
+
+async def predict(worker: Worker, request: Request) -> Response:
+    """The decision on one transaction."""
+    decision = await worker.decide(await read_body(request, TRANSACTION_BYTES))
+    logs.note(request, decision_id=decision.decision_id, action=decision.action, degraded=decision.degraded)
+    return json_response(decision)
+
+
+async def predict_batch(worker: Worker, request: Request) -> Response:
+    """A decision or an error for each transaction of an array, in order."""
+    items = batch_items(await read_body(request, BATCH_BYTES), worker.settings.batch_transactions)
+    worker.guard.charge(request.state.principal, len(items))
+    logs.note(request, transactions=len(items))
+    return json_response([_item(answer) for answer in await worker.decide_all(items)])
+
+
+async def show_decision(worker: Worker, request: Request) -> Response:
+    """What was decided, with the features and what ran in shadow."""
+    decided = worker.decided(request.path_params["id"])
+    return json_response(worker.shown(decided))
+
+
+async def replay(worker: Worker, request: Request) -> Response:
+    """The decision made again, from the features that were stored."""
+    decision_id = request.path_params["id"]
+    return json_response(await worker.lane.run(lambda: worker.replay(decision_id)))
+
+
+async def label(worker: Worker, request: Request) -> Response:
+    """Takes in what became known about a transaction."""
+    body = await read_body(request, TRANSACTION_BYTES)
+    try:
+        report = decode_label(body, worker.ahead_us)
         check_fields_once(body)
-        decision = scorer.score(event)
-        metrics.DECISION_SECONDS.observe(time.perf_counter() - started)
-        metrics.DECISIONS.labels(decision.action, decision.risk_level).inc()
-        return decision
+    except InvalidTransaction as error:
+        raise RequestRefused(422, "invalid_label", str(error), error.fix, field=error.field) from error
+    news = await worker.label(report, request.state.principal.name)
+    return json_response({"transaction_id": report.transaction_id, "is_fraud": report.is_fraud, "news": news})
 
 
-def build_app(service: Service) -> Starlette:
+async def health(worker: Worker, request: Request) -> Response:
+    """How the service is."""
+    found = await worker.lane.run(worker.health)
+    return json_response(found, 503 if found.status == "unavailable" else 200)
+
+
+async def ready(worker: Worker, request: Request) -> Response:
+    """Whether it can decide."""
+    await worker.lane.run(worker.scorer.check_store)
+    return json_response({"status": "ready"})
+
+
+async def show_metrics(worker: Worker, request: Request) -> Response:
+    """The counters of all workers, Prometheus text."""
+    await worker.lane.run(worker.show_gauges)
+    content, media_type = metrics.render()
+    return Response(content, headers={"Content-Type": media_type})
+
+
+async def self_test(worker: Worker, request: Request) -> Response:
+    """A decision on a canned transaction that leaves no trace."""
+    return json_response({"status": "ok", "decision": await worker.lane.run(worker.self_test)})
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("POST", "/predict", ("score",), predict),
+    Endpoint("POST", "/predict/batch", ("score",), predict_batch),
+    Endpoint("GET", "/decisions/{id}", ("analyst",), show_decision),
+    Endpoint("POST", "/decisions/{id}/replay", ("analyst",), replay),
+    Endpoint("POST", "/labels", ("label", "analyst"), label),
+    Endpoint("GET", "/health", (), health),
+    Endpoint("GET", "/readyz", (), ready),
+    Endpoint("GET", "/metrics", ("admin",), show_metrics),
+    Endpoint("GET", "/test", ("admin",), self_test),
+    Endpoint("POST", "/test", ("admin",), self_test),
+)
+
+
+def build_app(stage: Stage) -> Starlette:
     """The routes of the module's first table."""
 
-    async def predict(request: Request) -> Response:
-        body = await read_body(request, TRANSACTION_BYTES)
-        return _json(service.decide(body))
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        watching = asyncio.create_task(stage.worker.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
 
-    async def predict_batch(request: Request) -> Response:
-        answers: list[Decision | dict[str, Refusal]] = []
-        for item in batch_items(await read_body(request, BATCH_BYTES)):
-            answers.append(_decide_item(service, item))
-            await asyncio.sleep(0)  # let single transactions pass between the items of a long batch
-        return _json(answers)
-
-    async def health(_: Request) -> Response:
-        scorer, _decoder = service.ready()
-        scorer.check_store()
-        answer = {
-            "status": "ok",
-            "model_version": scorer.model_version,
-            "catalog_fingerprint": scorer.catalog_fingerprint,
-        }
-        return _json(answer)
-
-    async def show_metrics(_: Request) -> Response:
-        content, media_type = metrics.render()
-        return Response(content, headers={"Content-Type": media_type})
-
-    routes: list[tuple[str, str, Handler]] = [
-        ("POST", "/predict", predict),
-        ("POST", "/predict/batch", predict_batch),
-        ("GET", "/health", health),
-        ("GET", "/metrics", show_metrics),
-    ]
-    app = Starlette(
-        routes=[Route(path, _answering(path, handler), methods=[method]) for method, path, handler in routes],
-        exception_handlers={HTTPException: _no_route},
-    )
+    routes = [Route(one.path, _answering(stage, one), methods=[one.method]) for one in ENDPOINTS]
+    routes.append(Route("/livez", _alive, methods=["GET"]))
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route}, lifespan=lifespan)
     app.router.redirect_slashes = False
     return app
 
 
 class Front:
-    """Stands before BentoML's application and leaves it only its probes and the life cycle.
+    """Stands before BentoML's application and leaves it only the life cycle.
 
     BentoML's index page loads scripts from elsewhere, and its errors have shapes of their own.
     """
@@ -147,56 +212,18 @@ class Front:
         self._ours = ours
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        probe = scope["type"] != "http" or (scope["path"] in PROBES and scope["method"] in ("GET", "HEAD"))
-        await (self._bentoml if probe else self._ours)(scope, receive, send)
+        await (self._ours if scope["type"] == "http" else self._bentoml)(scope, receive, send)
 
 
-def _answering(path: str, handler: Handler) -> Handler:
-    """The handler with its errors turned into refusals, counted and timed."""
-
-    async def answer(request: Request) -> Response:
-        started = time.perf_counter()
-        try:
-            response = await handler(request)
-        except Exception as error:  # noqa: BLE001 - the boundary: _refuse logs what it does not know
-            status, refusal = _refuse(error)
-            response = _json(refusal, status)
-        metrics.REQUESTS.labels(path, response.status_code).inc()
-        metrics.REQUEST_SECONDS.labels(path).observe(time.perf_counter() - started)
-        return response
-
-    return answer
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
 
 
-def _decide_item(service: Service, item: msgspec.Raw) -> Decision | dict[str, Refusal]:
-    """One item's answer; whatever is wrong with it does not cost the others theirs."""
-    try:
-        return service.decide(item)
-    except Exception as error:  # noqa: BLE001 - the boundary: _refuse logs what it does not know
-        return {"error": _refuse(error)[1]}
-
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    """What the router refuses: 404 and 405."""
-    assert isinstance(error, HTTPException)
-    path = request.url.path[:200]
-    if error.status_code == 405 or path in PROBES:
-        allowed = (error.headers or {}).get("Allow", "GET, HEAD")
-        status, headers = 405, {"Allow": allowed}
-        refusal = Refusal("method_not_allowed", f"{path} does not take {request.method}.", fix=f"Use {allowed}.")
-    else:
-        status, headers = 404, {}
-        fix = "Use POST /predict, POST /predict/batch, GET /health or GET /metrics."
-        refusal = Refusal("not_found", f"There is nothing at {path}.", fix=fix)
-    metrics.REQUESTS.labels("other", status).inc()
-    metrics.REFUSALS.labels(refusal.code).inc()
-    return _json(refusal, status, headers)
-
-
-def _refuse(error: Exception) -> tuple[int, Refusal]:
-    """The HTTP status and the body for an error, counted."""
+def refuse(error: Exception) -> tuple[int, Refusal, dict[str, str]]:
+    """The HTTP status, the body and the headers for an error, counted."""
+    headers: dict[str, str] = {}
     if isinstance(error, RequestRefused):
-        status, refusal = error.status, error.refusal
+        status, refusal, headers = error.status, error.refusal, error.headers
     elif isinstance(error, InvalidTransaction):
         status, refusal = 422, Refusal("invalid_transaction", str(error), error.field, error.fix)
     elif isinstance(error, ConflictingTransaction):
@@ -210,8 +237,52 @@ def _refuse(error: Exception) -> tuple[int, Refusal]:
         message = "The service failed. Its log says why."
         status, refusal = 500, Refusal("internal_error", message, None, "Send the same request again, or report it.")
     metrics.REFUSALS.labels(refusal.code).inc()
-    return status, refusal
+    return status, refusal, headers
 
 
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
+def _answering(stage: Stage, endpoint: Endpoint) -> Handler:
+    """The endpoint with its errors turned into refusals, counted and timed."""
+    observe = metrics.REQUEST_SECONDS.labels(endpoint.path).observe
+
+    async def answer(request: Request) -> Response:
+        started = time.perf_counter()
+        logs.note(request, route=endpoint.path)
+        try:
+            worker = stage.worker
+            if endpoint.roles:
+                request.state.principal = worker.guard.admit(request, *endpoint.roles)
+            response = await endpoint.handler(worker, request)
+        except Exception as error:  # noqa: BLE001 - the boundary: refuse logs what it does not know
+            status, refusal, headers = refuse(error)
+            logs.note(request, code=refusal.code)
+            response = json_response(refusal, status, headers)
+        metrics.REQUESTS.labels(endpoint.path, response.status_code).inc()
+        observe(time.perf_counter() - started)
+        return response
+
+    return answer
+
+
+def _item(answer: Decision | Exception) -> Decision | dict[str, Refusal]:
+    """One item of a batch; whatever is wrong with it does not cost the others theirs."""
+    return {"error": refuse(answer)[1]} if isinstance(answer, Exception) else answer
+
+
+async def _alive(_: Request) -> Response:
+    return json_response({"status": "alive"})
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """What the router refuses: 404 and 405."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:200]
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "GET, HEAD")
+        status, headers = 405, {"Allow": allowed}
+        refusal = Refusal("method_not_allowed", f"{path} does not take {request.method}.", fix=f"Use {allowed}.")
+    else:
+        status, headers = 404, {}
+        refusal = Refusal("not_found", f"There is nothing at {path}.", fix="GET /docs lists what there is.")
+    metrics.REQUESTS.labels("other", status).inc()
+    metrics.REFUSALS.labels(refusal.code).inc()
+    return json_response(refusal, status, headers)

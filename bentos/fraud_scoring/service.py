@@ -19,13 +19,22 @@ from pathlib import Path
 import bentoml
 
 import fraud_platform
-from bentos.fraud_scoring.api import Front, Service, build_app
+from bentos.fraud_scoring import logs, metrics
+from bentos.fraud_scoring.api import Front, Stage, build_app
+from bentos.fraud_scoring.binding import refuse_open_binding
+from bentos.fraud_scoring.edge import Edge
+from bentos.fraud_scoring.guard import Guard
+from bentos.fraud_scoring.loading import Models, Packaged
+from bentos.fraud_scoring.worker import Worker
+from fraud_platform.audit import Audit
+from fraud_platform.decisions.deployment import read_deployment
+from fraud_platform.decisions.rules import RuleSet
 from fraud_platform.decisions.scorer import Scorer
 from fraud_platform.errors import FraudPlatformError, ServiceError
 from fraud_platform.features.selection import rebuild_catalog
-from fraud_platform.features.stores import Store
 from fraud_platform.features.stores.opening import open_built_store
-from fraud_platform.models.artefact import Artefact
+from fraud_platform.models.artefact import read_card
+from fraud_platform.pseudonyms import Pseudonyms
 from fraud_platform.settings import Settings, load_settings
 from fraud_platform.transactions.request import TransactionDecoder
 
@@ -34,14 +43,15 @@ log = logging.getLogger("bentoml.fraud_scoring")
 REQUEST_SECONDS = 120
 """Past this BentoML answers for us, in its own shape; our own limits come long before."""
 
-_service = Service()
-_app = build_app(_service)
+_stage = Stage()
+_app = build_app(_stage)
 
 
 @bentoml.asgi_app(_app, path="/")
 @bentoml.service(
     name="fraud_scoring",
     workers=1,
+    http={"host": "127.0.0.1"},
     traffic={"timeout": REQUEST_SECONDS},
     tracing={"excluded_urls": ".*"},
     logging={"access": {"enabled": False}},
@@ -60,23 +70,30 @@ class FraudScoring:
         """
         try:
             settings = load_settings()
+            logs.configure_logs(Pseudonyms(settings.pseudonym_key))
+            refuse_open_binding(settings)
             os.environ["FRAUD_WAREHOUSE"] = str(settings.warehouse.resolve())
+            os.environ["FRAUD_RULES"] = str(settings.rules.resolve())
             os.environ["FRAUD_SOURCE"] = str(settings.source)
-            scorer, _, store = load(settings)
-            scorer.warm_up()
-            store.close()
+            worker = load(settings)
+            worker.scorer.warm_up()
+            worker.store.close()
         except FraudPlatformError as error:
             raise SystemExit(f"The fraud scoring service does not start: {error}") from error
 
     def __init__(self) -> None:
         settings = load_settings()
-        scorer, decoder, _ = load(settings)
-        scorer.warm_up()
-        _service.scorer, _service.decoder = scorer, decoder
+        logs.configure_logs(Pseudonyms(settings.pseudonym_key))
+        refuse_open_binding(settings)
+        worker = load(settings)
+        worker.scorer.warm_up()
+        metrics.show_models(worker.models)
+        _stage.enter(worker)
+        champion = worker.models.champion
         log.info(
             "Model version %s, catalog %s, store %s, code %s",
-            scorer.model_version,
-            scorer.catalog_fingerprint,
+            champion and champion.version,
+            worker.catalog.fingerprint,
             settings.online_store_address,
             Path(fraud_platform.__file__).parent,
         )
@@ -85,24 +102,45 @@ class FraudScoring:
         gc.freeze()
 
 
-FraudScoring.add_asgi_middleware(Front, ours=_app)  # pyright: ignore[reportArgumentType] - the type asks for a factory
+FraudScoring.add_asgi_middleware(Front, ours=Edge(_app))  # pyright: ignore[reportArgumentType] - the type asks for a factory
 
 
-def load(settings: Settings) -> tuple[Scorer, TransactionDecoder, Store]:
-    """What the Bento that this process serves decides with.
+def load(settings: Settings) -> Worker:
+    """What this process serves: the Bento's model, or what the deployment says.
 
     Raises:
         ServiceError: if this is not a Bento.
-        ArtefactError, CatalogError, StoreError: if what is packaged, this code and the store do not fit together.
+        FraudPlatformError: if what is packaged, this code, the store, the rules and the keys do not fit together.
+    """
+    packaged = packaged_model()
+    catalog = rebuild_catalog(read_card(packaged.folder).catalog)
+    models = Models(settings, catalog, packaged)
+    models.load(packaged.model_version, packaged.folder)
+    router, problems = models.router(read_deployment(settings.deployment))
+    for problem in problems:
+        log.error("A model of %s is not used: %s", settings.deployment, problem)
+    pseudonyms = Pseudonyms(settings.pseudonym_key)
+    rules = RuleSet.load(settings.rules, settings.lists, catalog)
+    guard = Guard(settings)
+    store = open_built_store(settings, catalog.look_back_us)
+    scorer = Scorer(router, catalog, store, rules, metrics.observe_stage)
+    decoder = TransactionDecoder(catalog.attributes, ahead_us=settings.max_minutes_ahead * 60_000_000)
+    threaded = settings.online_store_url is not None or settings.online_store_durable
+    audit = Audit(settings.audit_log, pseudonyms)
+    worker = Worker(settings, scorer, decoder, models, guard, audit, threaded)
+    worker.watched[0].problem = "; ".join(problems) or None
+    return worker
+
+
+def packaged_model() -> Packaged:
+    """The model of the Bento that this process serves.
+
+    Raises:
+        ServiceError: if this is not a Bento.
     """
     bento = FraudScoring.bento
     if bento is None:
         raise ServiceError("The service runs from a Bento only. Materialize `fraud_scoring_bento` and serve that.")
     # Not "fraud_model:latest": that is the newest model in the store, whatever this Bento was built with.
     model = bentoml.models.get(bento.info.all_models[0].tag)
-    artefact = Artefact.load(Path(model.path))
-    catalog = rebuild_catalog(artefact.card.catalog)
-    store = open_built_store(settings, catalog.look_back_us)
-    scorer = Scorer(artefact, catalog, store, bento.info.labels["model_version"])
-    decoder = TransactionDecoder(catalog.attributes, ahead_us=settings.max_minutes_ahead * 60_000_000)
-    return scorer, decoder, store
+    return Packaged(bento.info.labels["model_version"], Path(model.path))

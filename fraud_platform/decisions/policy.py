@@ -28,3 +28,10 @@ class Policy:
     def actions(self, probabilities: NDArray[np.float64]) -> NDArray[np.str_]:
         block = NEVER if self.thresholds.block is None else self.thresholds.block
         return np.select([probabilities >= block, self.is_fraud(probabilities)], ["block", "review"], "approve")
+
+    def judge(self, probability: float) -> tuple[RiskLevel, Action]:
+        """The risk level and the action of one transaction: what the methods above say of a row."""
+        review, block = self.thresholds.review, self.thresholds.block
+        if probability >= review:
+            return "high", "block" if block is not None and probability >= block else "review"
+        return "medium" if probability >= review / 2 else "low", "approve"

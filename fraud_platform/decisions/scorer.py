@@ -1,9 +1,10 @@
-"""The scorer: one transaction in, one decision out, remembered exactly once; and its label, when it comes."""
+"""The scorer: transactions in, decisions out, each remembered exactly once; and their labels, when they come."""
 
-import uuid
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,77 +16,97 @@ from fraud_platform.decisions.journal import (
     decision_key,
     decode,
     encode,
+    entity_key,
+    filed_under,
     label_key,
 )
-from fraud_platform.decisions.policy import Policy
-from fraud_platform.errors import ArtefactError, ConflictingTransaction, StoreError
+from fraud_platform.decisions.policy import RiskLevel, combine
+from fraud_platform.decisions.router import Candidate, Routed, Router
+from fraud_platform.decisions.rules import NO_RULES, RuleSet
+from fraud_platform.errors import ArtefactError, ConflictingTransaction, FraudPlatformError, StoreError
 from fraud_platform.features.expressions import KNOWN_FRAUD
-from fraud_platform.features.online import OnlineFeatures
-from fraud_platform.features.selection import Catalog, CatalogOrigin
-from fraud_platform.features.stores import Store
-from fraud_platform.models.costs import Thresholds
+from fraud_platform.features.online import Entity, OnlineFeatures
+from fraud_platform.features.selection import Catalog
+from fraud_platform.features.stores import Change, NewEntry, Snapshot, Store
+from fraud_platform.models.costs import CostMatrix
 from fraud_platform.transactions.request import request_digest
 
 ATTEMPTS = 100
 """Another worker must commit between a read and its commit to cost an attempt, so each lost attempt
 is another's progress; a hundred in a row means that something else is wrong."""
+TOGETHER = 2
+"""Attempts at several transactions at once; then they are taken in halves, which meet others less."""
+MOST_PRIORITY = 2**53 - 1
+"""The greatest priority that every store's queue keeps exactly."""
+
+Event = Mapping[str, Any]
+Observer = Callable[[str, float], None]
+"""Told the name of a stage (read, features, model, rules, reasons, commit) and the seconds that it took."""
 
 
-class Card(Protocol):
-    """What the scorer reads of a model card."""
+@dataclass(frozen=True)
+class Outcome:
+    """What was decided on a transaction, and whether just now or at an earlier request."""
+
+    decided: Decided
+    new: bool
 
     @property
-    def catalog(self) -> CatalogOrigin: ...
-
-    @property
-    def thresholds(self) -> Thresholds: ...
+    def decision(self) -> Decision:
+        return self.decided.decision
 
 
-class Model(Protocol):
-    """What the scorer asks of a model; `models.artefact.Artefact` is one."""
+class _Asked(NamedTuple):
+    """One transaction on its way."""
 
-    @property
-    def card(self) -> Card: ...
-
-    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]: ...
+    event: Event
+    digest: bytes
+    decision_at: bytes
+    label_at: bytes
+    keys: dict[Entity, bytes]
 
 
 class Scorer:
-    """Scores with one model on one store. One object a thread.
+    """Decides with a worker's models and rules on one store. One object a thread.
+
+    `router` and `rules` may be replaced between two calls: that is a hot swap.
 
     Raises:
-        ArtefactError: if the model was trained on another catalog.
+        ArtefactError: if a model was trained on another catalog.
         StoreError: if the store's states belong to another catalog.
     """
 
-    def __init__(self, model: Model, catalog: Catalog, store: Store, model_version: str) -> None:
-        if model.card.catalog.fingerprint != catalog.fingerprint:
-            raise ArtefactError(
-                f"Model {model_version} was trained on catalog {model.card.catalog.fingerprint}, "
-                f"but this code computes catalog {catalog.fingerprint}. Train it again, or serve it with its own Bento."
-            )
-        self._model = model
+    def __init__(
+        self,
+        router: Router,
+        catalog: Catalog,
+        store: Store,
+        rules: RuleSet = NO_RULES,
+        observe: Observer = lambda stage, seconds: None,
+    ) -> None:
+        for candidate in router.candidates:
+            check_catalog(candidate, catalog)
+        self.router, self.rules = router, rules
+        self.catalog, self.store = catalog, store
         self._features = OnlineFeatures(catalog)
-        self._store = store
-        self._policy = Policy(model.card.thresholds)
+        self._observe = observe
         self._label_delay_us = catalog.label_delay_us
-        self.model_version = model_version
         self.catalog_fingerprint = catalog.fingerprint
         self.check_store()
 
     def check_store(self) -> None:
         """
         Raises:
-            StoreError: if the store's states belong to another catalog than the model's.
+            StoreError: if the store's states belong to another catalog than the models'.
         """
-        held = self._store.fingerprint()
+        held = self.store.fingerprint()
         if held not in (None, self.catalog_fingerprint):
             raise StoreError(
                 f"The online store holds states of catalog {held}, not {self.catalog_fingerprint}. "
                 "Materialize `online_state` to rebuild it, or serve the model that it was rebuilt for."
             )
 
-    def score(self, event: Mapping[str, Any]) -> Decision:
+    def score(self, event: Event) -> Decision:
         """Decide on one transaction, as `TransactionDecoder.decode` gives it.
 
         The same transaction again gets the stored decision and changes nothing.
@@ -95,50 +116,82 @@ class Scorer:
             StoreError: if the store cannot be read or written.
             CatalogError: if a sum over the events of one of its keys leaves the range of int64.
         """
-        digest = request_digest(dict(event))
-        transaction_id = event["transaction_id"]
-        decision_at, label_at = decision_key(transaction_id), label_key(transaction_id)
-        keys = self._features.keys(event)
-        for _ in range(ATTEMPTS):
-            snapshot = self._store.read([decision_at, label_at], list(keys.values()))
-            if known := snapshot.records[decision_at]:
-                return _stored(transaction_id, known, digest)
-            label = _label(snapshot.records[label_at])
-            counts = label is not None and label.is_fraud and self._in_time(event, label.reported_us)
-            counted_event = {**event, KNOWN_FRAUD: int(counts)}
-            features = self._features.compute(counted_event, keys, snapshot.states)
-            decision = self._decide(transaction_id, features.vector, late=features.latest_us > event["event_us"])
-            record = encode(Decided(digest, counted_event, decision))
-            records = {decision_at: record}
-            if label is not None:
-                records[label_at] = encode(Labelled(transaction_id, label.is_fraud, label.reported_us, counts))
-            if self._store.commit(snapshot, records, features.states, features.latest_us, record) is not None:
-                return decision
-        raise _too_many_attempts(transaction_id)
+        (answer,) = self.score_all([event])
+        if isinstance(answer, FraudPlatformError):
+            raise answer
+        return answer.decision
+
+    def score_all(self, events: Sequence[Event]) -> list[Outcome | FraudPlatformError]:
+        """Decide on transactions in order, each seeing those before it: an outcome or an error for each.
+
+        What cannot be decided (as `score`) costs the others nothing.
+
+        Raises:
+            StoreError: if the store cannot be read or written. Some may have been decided then: the same
+                transactions again get those decisions.
+        """
+        return self._settle([self._asked(event) for event in events])
+
+    def preview(self, event: Event) -> Decision:
+        """What `score` would answer, without leaving a trace.
+
+        Raises:
+            As `score`.
+        """
+        asked = self._asked(event)
+        snapshot = self.store.read([asked.decision_at, asked.label_at], list(asked.keys.values()))
+        features = self._features.compute({**event, KNOWN_FRAUD: 0}, asked.keys, snapshot.states)
+        vectors, late = features.vector[np.newaxis, :], [features.latest_us > event["event_us"]]
+        return self._decide([(asked, {**event, KNOWN_FRAUD: 0})], vectors, late)[0].decision
+
+    def replay(self, decided: Decided) -> Decided | None:
+        """Decide again from what was stored: the same features, by the same version of the model.
+
+        None where that version is not loaded. Rules and thresholds are those of now.
+        """
+        candidate = self.router.version(decided.decision.model_version)
+        if candidate is None and decided.served_by != "rules":
+            return None
+        vector = np.frombuffer(decided.vector, "<f4").astype(np.float32)
+        found = candidate.ask(vector[np.newaxis, :]) if candidate else None
+        if candidate is not None and found is None:
+            return None
+        routed = Routed(decided.served_by, candidate, found[0] if found else None, degraded=decided.decision.degraded)
+        at = decision_key(decided.decision.transaction_id)
+        asked = _Asked(decided.event, decided.request_digest, at, at, {})
+        return self._decided(asked, decided.event, vector, routed, decided.decision.late)
 
     def label(
-        self, transaction_id: str, is_fraud: bool, reported_us: int, event: Mapping[str, Any] | None = None
+        self,
+        transaction_id: str,
+        is_fraud: bool,
+        reported_us: int,
+        event: Event | None = None,
+        source: str = "chargeback",
+        fraud_type: str | None = None,
+        by: str = "",
     ) -> bool:
         """Take in what became known about a transaction; whether it is news.
 
         The fraud rates of its merchant, customer and device count it from now on, if it was reported
         within the label delay: the latest report wins, and of several at one instant fraud. A label
-        may come before its transaction, or twice.
+        may come before its transaction, or twice. The transaction no longer waits for a review.
 
         Args:
             event: the transaction, where the states hold it although this store did not decide on it,
                 because they were rebuilt from the warehouse.
+            source, fraud_type, by: as `journal.Labelled`.
 
         Raises:
             StoreError: if the store cannot be read or written.
         """
         decision_at, label_at = decision_key(transaction_id), label_key(transaction_id)
         for _ in range(ATTEMPTS):
-            found = self._store.read([decision_at, label_at], []).records[decision_at]
+            found = self.store.read([decision_at, label_at], []).records[decision_at]
             decided = decode(found) if found else None
             known_event = decided.event if isinstance(decided, Decided) else event
             keys = self._features.labelled_keys(known_event) if known_event else {}
-            snapshot = self._store.read([decision_at, label_at], list(keys.values()))
+            snapshot = self.store.read([decision_at, label_at], list(keys.values()))
             known = _label(snapshot.records[label_at])
             if known is not None and (known.reported_us, known.is_fraud) >= (reported_us, is_fraud):
                 return False
@@ -150,38 +203,212 @@ class Scorer:
                 counts = is_fraud
                 if counts != counted:
                     states = self._features.relabel(known_event, keys, snapshot.states, counts - counted)
-            record = encode(Labelled(transaction_id, is_fraud, reported_us, counts))
+            record = encode(Labelled(transaction_id, is_fraud, reported_us, counts, source, fraud_type, by))
             latest = max(reported_us, known_event["event_us"] if known_event else reported_us)
-            if self._store.commit(snapshot, {label_at: record}, states, latest, record) is not None:
+            entry = NewEntry(record, (entity_key("transaction_id", transaction_id),))
+            change = Change({label_at: record}, states, latest, [entry], {decision_at: None})
+            if self.store.commit(snapshot, change) is not None:
                 return True
         raise _too_many_attempts(transaction_id)
 
     def warm_up(self) -> None:
         """Compile and run the whole path once, on an empty history, without touching the store."""
-        event = {"event_us": 0, "amount_cents": 1, KNOWN_FRAUD: 0}
-        event |= {name: "-" for entity in self._features.catalog.rollings for name in entity}
-        keys = self._features.keys(event)
-        states = self._features.compute(event, keys, dict.fromkeys(keys.values())).states
-        self._decide("warm-up", self._features.compute(event, keys, states).vector, late=False)
+        event = {"transaction_id": "warm-up", "event_us": 0, "amount_cents": 1, KNOWN_FRAUD: 0}
+        event |= {name: "-" for entity in self.catalog.rollings for name in entity}
+        event = dict.fromkeys(self.catalog.columns) | {"customer_id": "-"} | event
+        asked = self._asked(event)
+        states = self._features.compute(event, asked.keys, dict.fromkeys(asked.keys.values())).states
+        vector = self._features.compute(event, asked.keys, states).vector
+        for one in self._decide([(asked, event)], vector[np.newaxis, :], [False]):
+            candidate = self.router.version(one.decision.model_version)
+            if candidate is not None and candidate.reasons is not None:
+                candidate.reasons.of(event, vector)
         self._features.relabel(event, self._features.labelled_keys(event), states, 1)
 
-    def _in_time(self, event: Mapping[str, Any], reported_us: int) -> bool:
-        return reported_us <= event["event_us"] + self._label_delay_us
+    def _asked(self, event: Event) -> _Asked:
+        transaction_id = event["transaction_id"]
+        return _Asked(
+            event,
+            request_digest(dict(event)),
+            decision_key(transaction_id),
+            label_key(transaction_id),
+            self._features.keys(event),
+        )
 
-    def _decide(self, transaction_id: str, vector: NDArray[np.float32], late: bool) -> Decision:
-        probability = self._model.predict(vector[np.newaxis, :])
-        return Decision(
-            transaction_id=transaction_id,
-            decision_id=uuid.uuid4().hex,
-            is_fraud=bool(self._policy.is_fraud(probability)[0]),
-            fraud_probability=float(probability[0]),
-            risk_level=str(self._policy.risk_levels(probability)[0]),
-            action=str(self._policy.actions(probability)[0]),
-            model_version=self.model_version,
+    def _settle(self, asked: list[_Asked]) -> list[Outcome | FraudPlatformError]:
+        """As `score_all`: attempts at all of them, then at halves."""
+        for _ in range(ATTEMPTS if len(asked) == 1 else TOGETHER):
+            try:
+                answers = self._attempt(asked)
+            except _OfOneTransaction as error:
+                if len(asked) == 1:
+                    return [error.cause]
+                break
+            if answers is not None:
+                return answers
+        else:
+            if len(asked) == 1:
+                return [_too_many_attempts(asked[0].event["transaction_id"])]
+        middle = len(asked) // 2
+        return self._settle(asked[:middle]) + self._settle(asked[middle:])
+
+    def _attempt(self, asked: list[_Asked]) -> list[Outcome | FraudPlatformError] | None:
+        """Read, decide on what is new, commit; None where something that was read has changed meanwhile."""
+        clock, started = time.perf_counter, time.perf_counter()
+        records = [at for one in asked for at in (one.decision_at, one.label_at)]
+        states = list(dict.fromkeys(key for one in asked for key in one.keys.values()))
+        snapshot = self.store.read(records, states)
+        self._observe("read", clock() - started)
+        first = {one.decision_at: one for one in reversed(asked)}  # of several with one id
+        new = [one for one in asked if one is first[one.decision_at] and not snapshot.records[one.decision_at]]
+        done = {one.decision_at: _decided(snapshot.records[one.decision_at]) for one in asked}
+        decided = self._decide_new(new, snapshot, done) if new else True
+        if not decided:
+            return None
+        fresh = {id(one) for one in new}
+        return [_answer(one, done[one.decision_at], id(one) in fresh) for one in asked]
+
+    def _decide_new(self, new: list[_Asked], snapshot: Snapshot, done: dict[bytes, Decided | None]) -> bool:
+        """Decide on transactions that nobody decided on before, and commit; whether that took place."""
+        clock, started = time.perf_counter, time.perf_counter()
+        labels = [_label(snapshot.records[one.label_at]) for one in new]
+        events = [self._counted(one.event, label) for one, label in zip(new, labels, strict=True)]
+        vectors, latest, states = self._compute(new, events, snapshot)
+        self._observe("features", clock() - started)
+        late = [moment > event["event_us"] for moment, event in zip(latest, events, strict=True)]
+        found = self._decide(list(zip(new, events, strict=True)), vectors, late)
+        started = clock()
+        records: dict[bytes, bytes] = {}
+        entries: list[NewEntry] = []
+        queue: dict[bytes, int | None] = {}
+        for one, label, decided in zip(new, labels, found, strict=True):
+            done[one.decision_at] = decided
+            record = records[one.decision_at] = encode(decided)
+            entries.append(NewEntry(record, filed_under(decided)))
+            if label is not None:
+                counts = bool(decided.event[KNOWN_FRAUD])
+                records[one.label_at] = encode(_with_counts(label, counts))
+            elif decided.decision.action == "review":
+                queue[one.decision_at] = min(decided.decision.expected_loss, MOST_PRIORITY)
+        change = Change(records, states, max(latest), entries, queue)
+        committed = self.store.commit(snapshot, change) is not None
+        self._observe("commit", clock() - started)
+        return committed
+
+    def _counted(self, event: Event, label: Labelled | None) -> dict[str, Any]:
+        """The event as the states take it in: with its label, where that came before it."""
+        counts = label is not None and label.is_fraud and self._in_time(event, label.reported_us)
+        return {**event, KNOWN_FRAUD: int(counts)}
+
+    def _compute(
+        self, new: list[_Asked], events: list[dict[str, Any]], snapshot: Snapshot
+    ) -> tuple[NDArray[np.float32], list[int], dict[bytes, bytes]]:
+        """Features (n, d), the latest instant of each one's keys, and the states after all of them."""
+        states: dict[bytes, bytes | None] = dict(snapshot.states)
+        after: dict[bytes, bytes] = {}
+        vectors = np.empty((len(new), len(self.catalog.features)), np.float32)
+        latest: list[int] = []
+        for row, (one, event) in enumerate(zip(new, events, strict=True)):
+            try:
+                features = self._features.compute(event, one.keys, states)
+            except FraudPlatformError as error:
+                raise _OfOneTransaction(error) from error
+            vectors[row] = features.vector
+            latest.append(features.latest_us)
+            after |= features.states
+            states |= features.states
+        return vectors, latest, after
+
+    def _decide(
+        self, new: list[tuple[_Asked, dict[str, Any]]], vectors: NDArray[np.float32], late: list[bool]
+    ) -> list[Decided]:
+        started = time.perf_counter()
+        routed = self.router.route(vectors, [event["customer_id"] for _, event in new])
+        self._observe("model", time.perf_counter() - started)
+        return [
+            self._decided(one, event, vector, by, is_late)
+            for (one, event), vector, by, is_late in zip(new, vectors, routed, late, strict=True)
+        ]
+
+    def _decided(self, one: _Asked, event: Event, vector: NDArray[np.float32], by: Routed, late: bool) -> Decided:
+        clock, started = time.perf_counter, time.perf_counter()
+        risk, model_action = by.candidate.policy.judge(by.probability) if by.candidate else ("medium", None)  # pyright: ignore[reportArgumentType]
+        matches = self.rules.match(event, vector)
+        action, matched = combine(model_action, matches)
+        self._observe("rules", clock() - started)
+        reasons = ()
+        if action != "approve" and by.candidate is not None and by.candidate.reasons is not None:
+            started = clock()
+            reasons = by.candidate.reasons.of(event, vector)
+            self._observe("reasons", clock() - started)
+        level: RiskLevel = "high" if action != "approve" else "medium" if risk == "high" else risk
+        decision = Decision(
+            transaction_id=event["transaction_id"],
+            decision_id=one.decision_at.hex(),
+            is_fraud=action != "approve",
+            fraud_probability=by.probability,
+            risk_level=level,
+            action=action,
+            expected_loss=expected_loss(by.probability, event["amount_cents"], self._costs(by)),
+            reasons=reasons,
+            matched_rules=matched,
+            model_version=by.candidate.version if by.candidate else "none",
             catalog_fingerprint=self.catalog_fingerprint,
             timestamp=datetime.now(UTC),
             late=late,
+            degraded=by.degraded,
         )
+        shadow_rules = tuple(match.name for match in matches.shadow)
+        return Decided(
+            one.digest, dict(event), vector.tobytes(), decision, by.served_by, by.shadow, shadow_rules, self.rules.digest
+        )
+
+    def _costs(self, by: Routed) -> CostMatrix:
+        known = by.candidate or next(iter(self.router.candidates), None)
+        return known.costs if known else CostMatrix()
+
+    def _in_time(self, event: Event, reported_us: int) -> bool:
+        return reported_us <= event["event_us"] + self._label_delay_us
+
+
+class _OfOneTransaction(Exception):
+    """A transaction whose features cannot be computed."""
+
+    def __init__(self, cause: FraudPlatformError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def check_catalog(candidate: Candidate, catalog: Catalog) -> None:
+    """
+    Raises:
+        ArtefactError: if the model was trained on another catalog.
+    """
+    trained_on = candidate.model.card.catalog.fingerprint
+    if trained_on != catalog.fingerprint:
+        raise ArtefactError(
+            f"Model {candidate.version} was trained on catalog {trained_on}, "
+            f"but this code computes catalog {catalog.fingerprint}. Train it again, or serve it with its own Bento."
+        )
+
+
+def expected_loss(probability: float | None, amount_cents: int, costs: CostMatrix) -> int:
+    """What approving costs on average, minor units; all that can be lost where no probability is known.
+
+    >>> expected_loss(0.25, 10_000, CostMatrix(missed_fraud_fee=2_000))
+    3000
+    """
+    loss = amount_cents + costs.missed_fraud_fee
+    return loss if probability is None else round(probability * loss)
+
+
+def _decided(record: bytes | None) -> Decided | None:
+    if record is None:
+        return None
+    known = decode(record)
+    if not isinstance(known, Decided):
+        raise StoreError("The record of a decision is none. Is the store shared with others?")
+    return known
 
 
 def _label(record: bytes | None) -> Labelled | None:
@@ -189,16 +416,20 @@ def _label(record: bytes | None) -> Labelled | None:
     return found if isinstance(found, Labelled) else None
 
 
-def _stored(transaction_id: str, record: bytes, digest: bytes) -> Decision:
-    known = decode(record)
-    if not isinstance(known, Decided):
-        raise StoreError(f"The record of transaction {transaction_id} is no decision. Is the store shared with others?")
-    if known.request_digest != digest:
-        raise ConflictingTransaction(
-            f"Transaction {transaction_id} was decided before with other content. "
+def _with_counts(label: Labelled, counts: bool) -> Labelled:
+    return Labelled(
+        label.transaction_id, label.is_fraud, label.reported_us, counts, label.source, label.fraud_type, label.by
+    )
+
+
+def _answer(one: _Asked, decided: Decided | None, new: bool) -> Outcome | FraudPlatformError:
+    assert decided is not None, "every transaction was decided on, now or before"
+    if decided.request_digest != one.digest:
+        return ConflictingTransaction(
+            f"Transaction {one.event['transaction_id']} was decided before with other content. "
             "Send a correction under a new transaction_id."
         )
-    return known.decision
+    return Outcome(decided, new)
 
 
 def _too_many_attempts(transaction_id: str) -> StoreError:

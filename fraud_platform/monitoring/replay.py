@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud_platform.decisions.recovery import rebuild_states
+from fraud_platform.decisions.router import Candidate, Router
 from fraud_platform.decisions.scorer import Scorer
 from fraud_platform.features.selection import Catalog, CatalogOrigin
 from fraud_platform.features.stores import Store
-from fraud_platform.models.costs import Thresholds
+from fraud_platform.models.costs import CostMatrix, Thresholds
 from fraud_platform.transactions.contract import TRANSACTION
 from fraud_platform.transactions.request import TransactionDecoder, to_microseconds
 
@@ -30,6 +31,7 @@ class Recorder:
     class Card:
         catalog: CatalogOrigin
         thresholds: Thresholds = field(default_factory=lambda: Thresholds(0.5))
+        costs: CostMatrix = field(default_factory=CostMatrix)
 
     catalog: Catalog
     vectors: list[Floats] = field(default_factory=list)
@@ -39,8 +41,8 @@ class Recorder:
         return Recorder.Card(self.catalog.origin)
 
     def predict(self, matrix: Floats) -> NDArray[np.float64]:
-        self.vectors.append(matrix[0].copy())
-        return np.zeros(1)
+        self.vectors.extend(matrix.copy())
+        return np.zeros(len(matrix))
 
 
 def replay(
@@ -57,7 +59,8 @@ def replay(
     start = datetime.combine(first, time(), UTC)
     rebuild_states(connection, catalog, store, before=start)
     recorder = Recorder(catalog)
-    scorer, decoder = Scorer(recorder, catalog, store, "parity"), TransactionDecoder(catalog.attributes)
+    scorer = Scorer(Router(Candidate("parity", recorder)), catalog, store)
+    decoder = TransactionDecoder(catalog.attributes)
     late: list[bool] = []
     labels = _labels(connection, catalog, start, last)
     for _, request, label in heapq.merge(_requests(connection, catalog, first, last), labels, key=lambda one: one[0]):
