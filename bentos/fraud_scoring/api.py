@@ -32,13 +32,13 @@ Every error is `{"code", "message", "field", "fix"}`:
 | 503 | unavailable | the store or the model cannot be used |
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-import asyncio
 
 import msgspec
 from starlette.applications import Starlette

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from fraud_platform.decisions.reasons import Reasons
+from fraud_platform.models.explanation import Explainer
 
 from fraud_platform.decisions.deployment import Challenger, Deployed, Deployment, artefact_folder
-from fraud_platform.decisions.reasons import Reasons
 from fraud_platform.decisions.router import Candidate, Guard, Router
 from fraud_platform.decisions.scorer import check_catalog
 from fraud_platform.errors import FraudPlatformError
 from fraud_platform.features.selection import Catalog
 from fraud_platform.models.artefact import Artefact
-from fraud_platform.models.explanation import Explainer
 from fraud_platform.settings import Settings
 
 

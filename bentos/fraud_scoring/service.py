@@ -17,6 +17,9 @@ import os
 from pathlib import Path
 
 import bentoml
+from fraud_platform.audit import Audit
+from fraud_platform.decisions.ruleset import RuleSet
+from fraud_platform.pseudonyms import Pseudonyms
 
 import fraud_platform
 from bentos.fraud_scoring import logs, metrics
@@ -26,15 +29,12 @@ from bentos.fraud_scoring.edge import Edge
 from bentos.fraud_scoring.guard import Guard
 from bentos.fraud_scoring.loading import Models, Packaged
 from bentos.fraud_scoring.worker import Worker
-from fraud_platform.audit import Audit
 from fraud_platform.decisions.deployment import read_deployment
-from fraud_platform.decisions.rules import RuleSet
 from fraud_platform.decisions.scorer import Scorer
 from fraud_platform.errors import FraudPlatformError, ServiceError
 from fraud_platform.features.selection import rebuild_catalog
 from fraud_platform.features.stores.opening import open_built_store
 from fraud_platform.models.artefact import read_card
-from fraud_platform.pseudonyms import Pseudonyms
 from fraud_platform.settings import Settings, load_settings
 from fraud_platform.transactions.request import TransactionDecoder
 
@@ -73,7 +73,8 @@ class FraudScoring:
             logs.configure_logs(Pseudonyms(settings.pseudonym_key))
             refuse_open_binding(settings)
             os.environ["FRAUD_WAREHOUSE"] = str(settings.warehouse.resolve())
-            os.environ["FRAUD_RULES"] = str(settings.rules.resolve())
+            if settings.rules.exists():
+                os.environ["FRAUD_RULES"] = str(settings.rules.resolve())
             os.environ["FRAUD_SOURCE"] = str(settings.source)
             worker = load(settings)
             worker.scorer.warm_up()
@@ -120,7 +121,7 @@ def load(settings: Settings) -> Worker:
     for problem in problems:
         log.error("A model of %s is not used: %s", settings.deployment, problem)
     pseudonyms = Pseudonyms(settings.pseudonym_key)
-    rules = RuleSet.load(settings.rules, settings.lists, catalog)
+    rules = RuleSet.of_settings(settings, catalog)
     guard = Guard(settings)
     store = open_built_store(settings, catalog.look_back_us)
     scorer = Scorer(router, catalog, store, rules, metrics.observe_stage)

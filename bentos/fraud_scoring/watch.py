@@ -51,7 +51,7 @@ async def watch(watched: list[Watched], seconds: float) -> None:
         for one in watched:
             try:
                 await one.look()
-            except Exception as error:  # noqa: BLE001 - the watch has to go on, and the worker with what it has
+            except Exception as error:
                 log.error("A defect in reading the %s", one.what, exc_info=error)
                 one.note(f"{type(error).__name__}: {error}")
 

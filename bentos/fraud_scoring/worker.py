@@ -3,12 +3,14 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
+from fraud_platform.audit import Audit
+from fraud_platform.decisions.ruleset import RuleSet
 
 from bentos.fraud_scoring import metrics
 from bentos.fraud_scoring.body import RequestRefused, check_fields_once
@@ -16,12 +18,10 @@ from bentos.fraud_scoring.guard import Guard
 from bentos.fraud_scoring.lane import TOGETHER, Lane
 from bentos.fraud_scoring.loading import Models
 from bentos.fraud_scoring.watch import Watched, watch
-from fraud_platform.audit import Audit
 from fraud_platform.decisions.deployment import read_deployment
 from fraud_platform.decisions.journal import Decided, Decision, ServedBy, Shadow, decision_key, decode
 from fraud_platform.decisions.policy import Action
 from fraud_platform.decisions.router import Router
-from fraud_platform.decisions.rules import RuleSet
 from fraud_platform.decisions.scorer import Event, Outcome, Scorer
 from fraud_platform.errors import FraudPlatformError, InvalidTransaction, StoreError
 from fraud_platform.features.expressions import KNOWN_FRAUD
@@ -92,7 +92,7 @@ class Worker:
     settings: Settings
     scorer: Scorer
     decoder: TransactionDecoder
-    models_loader: Models | None
+    loader: Models
     guard: Guard
     audit: Audit
     threaded: bool = False
@@ -120,7 +120,7 @@ class Worker:
 
     @property
     def rules(self) -> RuleSet:
-        return self.scorer.rules
+        return cast(RuleSet, self.scorer.rules)
 
     @property
     def attributes(self) -> Sequence[str]:
@@ -311,11 +311,9 @@ class Worker:
         metrics.QUEUE.set(self.store.waiting())
 
     async def _reload_models(self) -> str | None:
-        loader = self.models_loader
-        if loader is None:
-            return None
+        file, loader = self.settings.deployment, self.loader
         try:
-            router, problems = await asyncio.to_thread(lambda: loader.router(read_deployment(self.settings.deployment)))
+            router, problems = await asyncio.to_thread(lambda: loader.router(read_deployment(file)))
         except FraudPlatformError as error:
             return str(error)
         if problems and router.champion is None and self.models.champion is not None:
@@ -333,7 +331,7 @@ class Worker:
     async def _reload_rules(self) -> str | None:
         settings = self.settings
         try:
-            rules = await asyncio.to_thread(lambda: RuleSet.load(settings.rules, settings.lists, self.catalog))
+            rules = await asyncio.to_thread(lambda: RuleSet.of_settings(settings, self.catalog))
         except FraudPlatformError as error:
             return str(error)
         await self.lane.run(lambda: setattr(self.scorer, "rules", rules))
@@ -354,5 +352,3 @@ def _counted(answer: Outcome | FraudPlatformError) -> Decision:
 
 def _counted_or_error(answer: Outcome | FraudPlatformError) -> Decision | Exception:
     return answer if isinstance(answer, FraudPlatformError) else _counted(answer)
-
-

@@ -84,12 +84,13 @@ def write_deployment(path: Path, deployment: Deployment) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(deployment)) + b"\n")
-        os.replace(partial, path)
+        try:
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(deployment)) + b"\n")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise ServiceError(f"{path} cannot be written: {error}. Make room, or correct the permissions.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def artefact_folder(path: Path, deployed: Deployed | Challenger) -> Path:

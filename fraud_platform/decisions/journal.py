@@ -148,9 +148,8 @@ def filed_under(decided: Decided) -> tuple[bytes, ...]:
     """
     keys = [entity_key("customer_id", decided.event["customer_id"])]
     if decided.decision.action != "approve":
-        for column in ("card_id", "device_id", "merchant_id"):
-            if (value := decided.event.get(column)) is not None:
-                keys.append(entity_key(column, value))
+        held = ((column, decided.event.get(column)) for column in ("card_id", "device_id", "merchant_id"))
+        keys += [entity_key(column, value) for column, value in held if value is not None]
         keys += [reason_key(reason.feature) for reason in decided.decision.reasons[:1]]
     return tuple(keys)
 

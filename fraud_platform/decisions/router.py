@@ -52,7 +52,9 @@ class Model(Protocol):
 class Explains(Protocol):
     """What is asked of reasons; `decisions.reasons.Reasons` is one."""
 
-    def of(self, event: Any, vector: NDArray[np.float32], limit: int = 5) -> tuple[Reason, ...]: ...
+    def of(
+        self, event: Any, vector: NDArray[np.float32], limit: int = 5, probability: float | None = None
+    ) -> tuple[Reason, ...]: ...
 
 
 @dataclass
@@ -106,8 +108,10 @@ class Candidate:
             found = self.model.predict(matrix)
             if not np.isfinite(found).all():
                 raise ValueError("it gave a probability that is no number")
-        except Exception as error:  # noqa: BLE001 - whatever a model breaks with, the fallback has to decide
-            log.error("Model version %s failed and rests for %g s", self.version, self.guard.rest_seconds, exc_info=error)
+        except Exception as error:
+            log.error(
+                "Model version %s failed and rests for %g s", self.version, self.guard.rest_seconds, exc_info=error
+            )
             self.guard.failed()
             return None
         self.guard.took((self.guard.clock() - started) / len(matrix))

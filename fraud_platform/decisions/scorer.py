@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,8 @@ from fraud_platform.decisions.journal import (
     filed_under,
     label_key,
 )
-from fraud_platform.decisions.policy import RiskLevel, combine
+from fraud_platform.decisions.policy import NO_MATCHES, Matches, RiskLevel, combine
 from fraud_platform.decisions.router import Candidate, Routed, Router
-from fraud_platform.decisions.rules import NO_RULES, RuleSet
 from fraud_platform.errors import ArtefactError, ConflictingTransaction, FraudPlatformError, StoreError
 from fraud_platform.features.expressions import KNOWN_FRAUD
 from fraud_platform.features.online import Entity, OnlineFeatures
@@ -42,6 +41,24 @@ MOST_PRIORITY = 2**53 - 1
 Event = Mapping[str, Any]
 Observer = Callable[[str, float], None]
 """Told the name of a stage (read, features, model, rules, reasons, commit) and the seconds that it took."""
+
+
+class Rules(Protocol):
+    """What is asked of rules and lists; `decisions.ruleset.RuleSet` is one."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def match(self, event: Event, vector: NDArray[np.float32]) -> Matches: ...
+
+
+class NoRules:
+    """Matches nothing."""
+
+    digest = ""
+
+    def match(self, event: Event, vector: NDArray[np.float32]) -> Matches:
+        return NO_MATCHES
 
 
 @dataclass(frozen=True)
@@ -81,12 +98,13 @@ class Scorer:
         router: Router,
         catalog: Catalog,
         store: Store,
-        rules: RuleSet = NO_RULES,
+        rules: Rules | None = None,
         observe: Observer = lambda stage, seconds: None,
     ) -> None:
         for candidate in router.candidates:
             check_catalog(candidate, catalog)
-        self.router, self.rules = router, rules
+        self.router = router
+        self.rules: Rules = rules or NoRules()
         self.catalog, self.store = catalog, store
         self._features = OnlineFeatures(catalog)
         self._observe = observe
@@ -339,7 +357,7 @@ class Scorer:
         reasons = ()
         if action != "approve" and by.candidate is not None and by.candidate.reasons is not None:
             started = clock()
-            reasons = by.candidate.reasons.of(event, vector)
+            reasons = by.candidate.reasons.of(event, vector, probability=by.probability)
             self._observe("reasons", clock() - started)
         level: RiskLevel = "high" if action != "approve" else "medium" if risk == "high" else risk
         decision = Decision(
@@ -360,7 +378,14 @@ class Scorer:
         )
         shadow_rules = tuple(match.name for match in matches.shadow)
         return Decided(
-            one.digest, dict(event), vector.tobytes(), decision, by.served_by, by.shadow, shadow_rules, self.rules.digest
+            one.digest,
+            dict(event),
+            vector.tobytes(),
+            decision,
+            by.served_by,
+            by.shadow,
+            shadow_rules,
+            self.rules.digest,
         )
 
     def _costs(self, by: Routed) -> CostMatrix:

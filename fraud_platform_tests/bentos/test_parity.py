@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fraud_platform.decisions.router import Candidate, Router
 from fraud_platform.decisions.scorer import Scorer
 from fraud_platform.defs.service import running_service
 from fraud_platform.features.stores.lmdb import LmdbStore
@@ -30,7 +31,10 @@ def replay(last: LastDay, store: LmdbStore) -> tuple[NDArray[np.float32], NDArra
         return last.artefact.predict(matrix)
 
     recording = cast(Artefact, SimpleNamespace(card=last.artefact.card, predict=predict))
-    scorer, decoder = Scorer(recording, last.catalog, store, "1"), TransactionDecoder(last.catalog.attributes)
+    scorer, decoder = (
+        Scorer(Router(Candidate("1", recording)), last.catalog, store),
+        TransactionDecoder(last.catalog.attributes),
+    )
     decisions = [scorer.score(decoder.decode(msgspec.json.encode(request))) for request in last.requests]
     return np.array(vectors), np.array([decision.fraud_probability for decision in decisions])
 

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from fraud_platform.decisions.recovery import Rebuilt, moment_of, rebuild_states
+from fraud_platform.decisions.router import Candidate, Router
 from fraud_platform.decisions.scorer import Scorer
 from fraud_platform.errors import WarehouseError
 from fraud_platform.features.expressions import DAY, HOUR
@@ -48,7 +49,7 @@ class Shop:
 
     def open(self) -> "Shop":
         self.model = Recorder(CATALOG)
-        self.scorer = Scorer(self.model, CATALOG, self.store, "1")
+        self.scorer = Scorer(Router(Candidate("1", self.model)), CATALOG, self.store)
         return self
 
     def next_features(self) -> np.ndarray:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from fraud_platform.decisions.router import SLOW_IN_A_ROW, Candidate, Guard, Router, in_experiment
 from fraud_platform.models.costs import CostMatrix, Thresholds
 
-CARD: Any = SimpleNamespace(catalog=SimpleNamespace(fingerprint="f"), thresholds=Thresholds(0.5, 0.9), costs=CostMatrix())
+CARD: Any = SimpleNamespace(
+    catalog=SimpleNamespace(fingerprint="f"), thresholds=Thresholds(0.5, 0.9), costs=CostMatrix()
+)
 ROWS = np.zeros((3, 2), np.float32)
 CUSTOMERS = ["ann", "bob", "cy"]
 
