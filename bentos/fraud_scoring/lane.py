@@ -16,7 +16,7 @@ from fraud_platform.errors import FraudPlatformError
 TOGETHER = 64
 """Transactions decided on at once; more would let the next request wait for milliseconds."""
 
-Answers = list[Outcome | FraudPlatformError]
+Answers = list[Outcome | Exception]
 T = TypeVar("T")
 
 
@@ -61,13 +61,25 @@ class Lane:
                 group.append(self._waiting.popleft())
             events = [event for some, _ in group for event in some]
             try:
-                answers = await self.run(lambda events=events: self.scorer.score_all(events))
-            except Exception as error:  # noqa: BLE001 - each caller raises it at its own boundary
+                answers = await self.run(lambda events=events: self._score(events))
+            except FraudPlatformError as error:
                 _settle(group, lambda future, _, error=error: future.set_exception(error))
-                continue
-            _settle(group, lambda future, place, answers=answers: future.set_result(answers[place]))
+            else:
+                _settle(group, lambda future, place, answers=answers: future.set_result(answers[place]))
             if self._thread is None:
                 await asyncio.sleep(0)  # let the loop read what has come meanwhile
+
+
+    def _score(self, events: Sequence[Event]) -> Answers:
+        """As `Scorer.score_all`; a defect that one of them meets costs the others nothing either."""
+        try:
+            return [*self.scorer.score_all(events)]
+        except FraudPlatformError:
+            raise
+        except Exception as error:
+            if len(events) == 1:
+                return [error]
+            return [answer for event in events for answer in self._score([event])]
 
 
 def _settle(

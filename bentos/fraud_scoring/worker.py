@@ -166,7 +166,7 @@ class Worker:
     ) -> list[Decision | Exception]:
         """`found`, with the gaps filled by what is decided on the events."""
         try:
-            decided: list[Outcome | FraudPlatformError] = await self.lane.decide(events) if events else []
+            decided: Sequence[Outcome | Exception] = await self.lane.decide(events) if events else []
         except FraudPlatformError as error:
             decided = [error] * len(events)
         rest = iter(decided)
@@ -343,12 +343,12 @@ class Worker:
         return self.guard.problem
 
 
-def _counted(answer: Outcome | FraudPlatformError) -> Decision:
-    if isinstance(answer, FraudPlatformError):
+def _counted(answer: Outcome | Exception) -> Decision:
+    if isinstance(answer, Exception):
         raise answer
     metrics.count_decision(answer.decided, answer.new)
     return answer.decision
 
 
-def _counted_or_error(answer: Outcome | FraudPlatformError) -> Decision | Exception:
-    return answer if isinstance(answer, FraudPlatformError) else _counted(answer)
+def _counted_or_error(answer: Outcome | Exception) -> Decision | Exception:
+    return answer if isinstance(answer, Exception) else _counted(answer)
