@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -27,6 +27,7 @@ from fraud_platform.transactions.source_schema import (
     TimeColumn,
     VerdictColumn,
 )
+from fraud_platform.transactions.yaml_loader import YamlLoader
 
 __all__ = ["Source", "load_source"]
 
@@ -83,25 +84,6 @@ def load_source(path: Path, data: str | None = None) -> Source:
     return source
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with two traps removed: `NO` stays Norway, and a key given twice is an error."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # pyright: ignore[reportIncompatibleVariableOverride]
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -114,7 +96,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: the source file cannot be read: {error}. It must be a readable UTF-8 text file."
         ) from error
     try:
-        raw = yaml.load(text, Loader=_Loader)
+        raw = yaml.load(text, Loader=YamlLoader)
     except (yaml.YAMLError, ValueError) as error:
         raise SourceError(
             f"{path}: not valid YAML: {error}. Quote values that contain ':', '#', '%' or quotes."
