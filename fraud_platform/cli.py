@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fraud_platform.errors import FraudPlatformError
+from fraud_platform.key_commands import keys
 from fraud_platform.settings import load_settings
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class _Commands(click.Group):
 @click.group(cls=_Commands)
 def main() -> None:
     """Detect fraud in payments, from raw transactions to served scores."""
+
+
+main.add_command(keys)
 
 
 @main.command()
