@@ -201,7 +201,7 @@ class Worker:
         metrics.LABELS.labels(report.source, str(report.is_fraud).lower(), str(news).lower()).inc()
         if news:
             details = {"decision_id": decision_key(report.transaction_id).hex(), "source": report.source}
-            self.audit.write(by, "label", details | {"is_fraud": report.is_fraud})
+            self.audit.write(by, "label_given", details | {"is_fraud": report.is_fraud})
         return news
 
     def decided(self, decision_id: str) -> Decided:
@@ -321,7 +321,7 @@ class Worker:
         before = self.models.champion
         await self.lane.run(lambda: self._use(router))
         if router.champion is not None and router.champion is not before:
-            self.audit.write("service", "model", {"champion": router.champion.version})
+            self.audit.write("service", "model_taken_up", {"champion": router.champion.version})
         return "; ".join(problems) or None
 
     def _use(self, router: Router) -> None:
@@ -335,7 +335,7 @@ class Worker:
         except FraudPlatformError as error:
             return str(error)
         await self.lane.run(lambda: setattr(self.scorer, "rules", rules))
-        self.audit.write("service", "rules", {"digest": rules.digest, "rules": len(rules.rules)})
+        self.audit.write("service", "rules_taken_up", {"digest": rules.digest, "rules": len(rules.rules)})
         return None
 
     async def _reload_keys(self) -> str | None:

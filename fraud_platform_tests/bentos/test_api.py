@@ -3,45 +3,32 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from bentos.fraud_scoring import body
-from bentos.fraud_scoring.api import Service, build_app
-from fraud_platform.decisions.scorer import Decision, Scorer
+from bentos.fraud_scoring.api import Stage, build_app
+from bentos.fraud_scoring.worker import Worker
 from fraud_platform.errors import StoreError
-from fraud_platform.features.expressions import DAY
-from fraud_platform.features.selection import build_catalog
 from fraud_platform.features.stores.lmdb import LmdbStore
-from fraud_platform.models.artefact import Artefact
-from fraud_platform.models.costs import Thresholds
 from fraud_platform.transactions.contract import TRANSACTION_COLUMNS
-from fraud_platform.transactions.request import TransactionDecoder
+from fraud_platform_tests.bentos.workers import (
+    CATALOG,
+    TRANSACTION,
+    Client,
+    settings_in,
+    transaction,
+    worker_of,
+)
 from fraud_platform_tests.features.building import build
 
-CATALOG = build_catalog(TRANSACTION_COLUMNS, ["tenure"], 7 * DAY)
-TRANSACTION: dict[str, Any] = {
-    "transaction_id": "t1",
-    "event_time": "2026-03-01T12:00:00Z",
-    "customer_id": "ann",
-    "amount_cents": 1999,
-    "merchant_id": "m1",
-    "merchant_country": "FR",
-    "home_country": "FR",
-    "channel": "online",
-    "latitude": 48.85,
-    "longitude": 2.35,
-    "tenure": 3.5,
-}
 ANSWER = {
     "transaction_id",
     "decision_id",
@@ -49,40 +36,17 @@ ANSWER = {
     "fraud_probability",
     "risk_level",
     "action",
+    "expected_loss",
+    "reasons",
+    "matched_rules",
     "model_version",
     "catalog_fingerprint",
     "timestamp",
     "late",
+    "degraded",
 }
 ERROR = {"code", "message", "field", "fix"}
 JSON = {"Content-Type": "application/json"}
-
-
-class Client:
-    """Sends single requests to the application in this process."""
-
-    def __init__(self, service: Service) -> None:
-        self._app = build_app(service)
-
-    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        async def send() -> httpx.Response:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(self._app)) as client:
-                return await client.request(method, f"http://testserver{path}", **arguments)
-
-        return asyncio.run(send())
-
-    def get(self, path: str) -> httpx.Response:
-        return self.request("GET", path)
-
-    def post(self, path: str, **arguments: Any) -> httpx.Response:
-        return self.request("POST", path, **arguments)
-
-
-def stub_model() -> Artefact:
-    """Finds amounts above 1,000.00 fraudulent."""
-    card = SimpleNamespace(catalog=CATALOG.origin, thresholds=Thresholds(0.5))
-    amount = CATALOG.names.index("amount")
-    return cast(Artefact, SimpleNamespace(card=card, predict=lambda m: np.where(m[:, amount] > 100_000, 0.9, 0.1)))
 
 
 @pytest.fixture(scope="module")
@@ -94,17 +58,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LmdbStore]:
 
 
 @pytest.fixture(scope="module")
-def service(store: LmdbStore) -> Service:
-    return Service(Scorer(stub_model(), CATALOG, store, "7"), TransactionDecoder(CATALOG.attributes))
+def worker(store: LmdbStore, tmp_path_factory: pytest.TempPathFactory) -> Worker:
+    return worker_of(store, settings_in(tmp_path_factory.mktemp("warehouse")))
 
 
 @pytest.fixture(scope="module")
-def client(service: Service) -> Client:
-    return Client(service)
-
-
-def transaction(transaction_id: str, **changes: Any) -> dict[str, Any]:
-    return TRANSACTION | {"transaction_id": transaction_id} | changes
+def client(worker: Worker) -> Client:
+    return Client(worker)
 
 
 def assert_error(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -264,7 +224,7 @@ def test_a_body_over_the_limit_is_refused(client: Client, path: str, limit: int)
     assert_error(client.post(path, content=b" " * (limit + 1)), 413, "request_too_large")
 
 
-def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(service: Service) -> None:
+def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(worker: Worker) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -273,19 +233,19 @@ def test_a_chunked_body_over_the_limit_is_not_read_to_its_end(service: Service) 
             sent += 1000
             yield b" " * 1000
 
-    status, answer = asyncio.run(call(service, "/predict", endless()))
+    status, answer = asyncio.run(call(worker, "/predict", endless()))
     assert (status, answer["code"]) == (413, "request_too_large")
     assert sent <= body.TRANSACTION_BYTES + 1000
 
 
-def test_a_body_that_does_not_come_is_given_up(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_come_is_given_up(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "BODY_SECONDS", 0.05)
 
     async def stalled() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.Event().wait()
 
-    status, answer = asyncio.run(call(service, "/predict", stalled()))
+    status, answer = asyncio.run(call(worker, "/predict", stalled()))
     assert (status, answer["code"]) == (408, "request_timeout")
 
 
@@ -302,6 +262,10 @@ def test_a_body_that_does_not_come_is_given_up(service: Service, monkeypatch: py
         ("POST", "/health", 405, "method_not_allowed"),
         ("PUT", "/metrics", 405, "method_not_allowed"),
         ("POST", "/livez", 405, "method_not_allowed"),
+        ("GET", "/labels", 405, "method_not_allowed"),
+        ("DELETE", "/decisions/1", 405, "method_not_allowed"),
+        ("GET", "/decisions/1/replay", 405, "method_not_allowed"),
+        ("GET", "/decisions/", 404, "not_found"),
     ],
 )
 def test_what_no_route_takes_is_refused(client: Client, method: str, path: str, status: int, code: str) -> None:
@@ -310,22 +274,26 @@ def test_what_no_route_takes_is_refused(client: Client, method: str, path: str, 
     assert ("allow" in response.headers) == (status == 405)
 
 
-def failing(service: Service, error: Exception) -> Service:
-    """The service, but that the transaction `boom` meets an error."""
-    scorer, decoder = service.ready()
+@pytest.fixture
+def failing(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    """Lets the transaction `boom` meet an error."""
+    score_all = worker.scorer.score_all
 
-    def score(event: dict[str, Any]) -> Decision:
-        if event["transaction_id"] == "boom":
-            raise error
-        return scorer.score(event)
+    def fail(error: Exception) -> None:
+        def scored(events: Sequence[dict[str, Any]]) -> list[Any]:
+            if any(event["transaction_id"] == "boom" for event in events):
+                raise error
+            return score_all(events)
 
-    return Service(cast(Scorer, SimpleNamespace(score=score)), decoder)
+        monkeypatch.setattr(worker.scorer, "score_all", scored)
+
+    return fail
 
 
 def test_a_defect_is_logged_with_its_traceback_and_tells_the_client_nothing(
-    service: Service, caplog: pytest.LogCaptureFixture
+    client: Client, failing: Callable[[Exception], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = Client(failing(service, KeyError("/secret/path")))
+    failing(KeyError("/secret/path"))
     with caplog.at_level(logging.ERROR, "bentoml.fraud_scoring"):
         response = client.post("/predict", json=transaction("boom"))
     assert_error(response, 500, "internal_error")
@@ -333,8 +301,10 @@ def test_a_defect_is_logged_with_its_traceback_and_tells_the_client_nothing(
     assert caplog.records[-1].exc_info is not None and "/secret/path" in caplog.text
 
 
-def test_a_defect_on_one_item_does_not_cost_the_others_their_decisions(service: Service) -> None:
-    client = Client(failing(service, ZeroDivisionError()))
+def test_a_defect_on_one_item_does_not_cost_the_others_their_decisions(
+    client: Client, failing: Callable[[Exception], None]
+) -> None:
+    failing(ZeroDivisionError())
     answers = client.post("/predict/batch", json=[transaction("d1"), transaction("boom"), transaction("d2")]).json()
     assert [answer.get("transaction_id") or answer["error"]["code"] for answer in answers] == [
         "d1",
@@ -343,29 +313,40 @@ def test_a_defect_on_one_item_does_not_cost_the_others_their_decisions(service: 
     ]
 
 
-def test_a_store_that_fails_makes_the_service_unavailable(service: Service) -> None:
-    client = Client(failing(service, StoreError("The disk is full.")))
+def test_a_store_that_fails_makes_the_service_unavailable(client: Client, failing: Callable[[Exception], None]) -> None:
+    failing(StoreError("The disk is full."))
     assert_error(client.post("/predict", json=transaction("boom")), 503, "unavailable")
 
 
 def test_until_the_model_is_loaded_the_service_is_unavailable() -> None:
-    client = Client(Service())
+    client = Client(None)
     assert_error(client.get("/health"), 503, "unavailable")
     assert_error(client.post("/predict", json=TRANSACTION), 503, "unavailable")
 
 
-def test_health_names_the_model_and_the_catalog(client: Client) -> None:
-    answer = client.get("/health")
-    assert answer.json() == {"status": "ok", "model_version": "7", "catalog_fingerprint": CATALOG.fingerprint}
+def test_health_names_the_model_and_how_each_part_is(client: Client) -> None:
+    answer = client.get("/health").json()
+    assert (answer["status"], answer["model_version"]) == ("ok", "7")
+    assert answer["catalog_fingerprint"] == CATALOG.fingerprint
+    assert [part["name"] for part in answer["parts"]] == ["store", "model", "models", "rules and lists", "keys"]
+    assert all(part["ok"] for part in answer["parts"])
+
+
+def test_the_process_lives_and_is_ready(client: Client) -> None:
+    assert client.get("/livez").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
 
 
 def test_health_fails_once_the_store_is_rebuilt_for_another_catalog(tmp_path: Path) -> None:
     store = LmdbStore(tmp_path, map_bytes=1 << 26)
-    client = Client(Service(Scorer(stub_model(), CATALOG, store, "7"), TransactionDecoder()))
+    client = Client(worker_of(store, settings_in(tmp_path)))
     assert client.get("/health").status_code == 200
     build(store, "0123456789abcdef")
-    error = assert_error(client.get("/health"), 503, "unavailable")
-    assert "0123456789abcdef" in error["message"] and "online_state" in error["message"]
+    answer = client.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
+    detail = answer.json()["parts"][0]["detail"]
+    assert "0123456789abcdef" in detail and "online_state" in detail
+    assert_error(client.get("/readyz"), 503, "unavailable")
     store.close()
 
 
@@ -405,12 +386,12 @@ def test_unknown_paths_do_not_add_series(client: Client) -> None:
     assert len(client.get("/metrics").text.splitlines()) == series
 
 
-def test_single_transactions_pass_between_the_items_of_a_batch(service: Service) -> None:
+def test_single_transactions_pass_between_the_items_of_a_batch(worker: Worker) -> None:
     batch = json.dumps([transaction(f"long-{number}") for number in range(300)]).encode()
     finished: list[str] = []
 
     async def send(path: str, content: bytes) -> None:
-        await call(service, path, pieces(content))
+        await call(worker, path, pieces(content))
         finished.append(path)
 
     async def both() -> None:
@@ -470,7 +451,7 @@ async def pieces(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 
-async def call(service: Service, path: str, chunks: AsyncIterator[bytes]) -> tuple[int, Any]:
+async def call(worker: Worker, path: str, chunks: AsyncIterator[bytes]) -> tuple[int, Any]:
     """POST straight to the ASGI application, so that the body comes as slowly as `chunks` gives it."""
     sent: list[Any] = []
 
@@ -484,5 +465,6 @@ async def call(service: Service, path: str, chunks: AsyncIterator[bytes]) -> tup
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b"", "root_path": ""}
-    await build_app(service)(scope, receive, send)
+    scope |= {"headers": [(b"host", b"127.0.0.1")], "client": ("127.0.0.1", 1)}
+    await build_app(Stage(worker))(scope, receive, send)
     return sent[0]["status"], json.loads(sent[1]["body"])
