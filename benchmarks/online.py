@@ -119,13 +119,14 @@ def hot_merchants(
 def _put_merchant(store: "Store", online: "OnlineFeatures", now: int, payments: int) -> None:
     from fraud_platform.features.expressions import DAY
     from fraud_platform.features.online import timeline_of
+    from fraud_platform.features.stores import Change, NewEntry
 
     times = now - 30 * DAY + np.arange(payments, dtype=np.int64) * (30 * DAY // payments)
     inputs = np.ones((payments, len(online.catalog.inputs)), np.int64)
     timeline = timeline_of(online.catalog, ("merchant_id",))
     ((state,), _) = timeline.states_of(np.arange(payments), np.array([0, payments]), 0, 1, times, inputs, 1)
     key = online.keys({"merchant_id": _merchant(payments)})[("merchant_id",)]
-    assert store.commit(store.read([], [key]), {}, {key: state}, now, b"") is not None
+    assert store.commit(store.read([], [key]), Change({}, {key: state}, now, (NewEntry(b""),))) is not None
 
 
 def _merchant(payments: int) -> str:
@@ -133,13 +134,16 @@ def _merchant(payments: int) -> str:
 
 
 def _step(online: "OnlineFeatures", store: "Store", event: dict[str, Any], number: int) -> float:
-    """The seconds that one payment takes."""
+    """The seconds that one payment takes, its entry filed under its customer."""
+    from fraud_platform.features.stores import Change, NewEntry
+
     record = number.to_bytes(16, "big")
     started = time.perf_counter()
     keys = online.keys(event)
     snapshot = store.read([record], list(keys.values()))
     features = online.compute(event, keys, snapshot.states)
-    sequence = store.commit(snapshot, {record: ENTRY}, features.states, features.latest_us, ENTRY)
+    entry = NewEntry(ENTRY, (keys[("customer_id",)],))
+    sequence = store.commit(snapshot, Change({record: ENTRY}, features.states, features.latest_us, (entry,)))
     seconds = time.perf_counter() - started
     assert sequence is not None
     return seconds

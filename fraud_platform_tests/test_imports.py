@@ -15,7 +15,7 @@ SINGLE_IMPORTERS = {
     "mlflow": "fraud_platform/models/registry",
     "evidently": "fraud_platform/monitoring/drift.py",
     "great_expectations": "fraud_platform/transactions/expectations/runner.py",
-    "lmdb": "fraud_platform/features/stores/lmdb.py",
+    "lmdb": "fraud_platform/features/stores/lmdb",
     "redis": "fraud_platform/features/stores/redis.py",
     "pyspark": "fraud_platform/features/spark.py",
 }

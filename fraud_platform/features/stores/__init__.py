@@ -1,4 +1,4 @@
-"""What an online store does; each store is one module of this package.
+"""What an online store does; each store is one package in this one.
 
 A store keeps: records (what was decided and reported, for ever), states (one per key of an entity,
 replaced together by a rebuild, gone when they are too old to be read), the outbox (what was committed, in
@@ -10,6 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
+
+KEY_BYTES = 16
+FILINGS = 255
+HIGHEST_PRIORITY = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,10 @@ class Snapshot:
 
 
 class NewEntry(NamedTuple):
-    """What is appended to the outbox, and the keys (16 bytes each) that it is filed under."""
+    """What is appended to the outbox, and the keys (16 bytes each, at most 255) that it is filed under.
+
+    A key that is given twice counts once.
+    """
 
     content: bytes
     under: tuple[bytes, ...] = ()
@@ -38,12 +45,16 @@ class NewEntry(NamedTuple):
 class Change:
     """What one commit writes, all or nothing.
 
+    Raises:
+        ValueError: if it has no entry, or a key or a priority that no store can keep.
+
     Attributes:
         records, states: the new values.
         event_us: the latest event time that the states hold, microseconds.
         entries: appended to the outbox in this order; at least one.
         queue: by the key of a record, its priority (0 to 2^62, the higher the sooner) where it begins to
-            wait for a person, None where it no longer does.
+            wait for a person, None where it no longer does. One that waits already moves to its new priority;
+            taking off what does not wait changes nothing.
     """
 
     records: Mapping[bytes, bytes]
@@ -51,6 +62,18 @@ class Change:
     event_us: int
     entries: Sequence[NewEntry]
     queue: Mapping[bytes, int | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.entries:
+            raise ValueError("A change without an entry would never reach the warehouse: give it one.")
+        for _, under in self.entries:
+            if len(under) > FILINGS or any(len(key) != KEY_BYTES for key in under):
+                raise ValueError(f"An entry is filed under at most {FILINGS} keys of {KEY_BYTES} bytes, not {under!r}.")
+        for key, priority in self.queue.items():
+            if len(key) != KEY_BYTES or not (priority is None or 0 <= priority <= HIGHEST_PRIORITY):
+                raise ValueError(
+                    f"{key!r} cannot wait with priority {priority}: give a key of {KEY_BYTES} bytes, 0 to 2^62 or None."
+                )
 
 
 class Entry(NamedTuple):
@@ -110,8 +133,9 @@ class Store(Protocol):
             snapshot: from `read`, for at least the records and states that are written.
 
         Returns:
-            The last entry's sequence; None, with nothing written, where any record or state that the snapshot
-            holds has changed since, or the states were rebuilt: read again, compute again, commit again.
+            The last entry's sequence, those of the others just before it; None, with nothing written, where any
+            record or state that the snapshot holds has changed since, or the states were rebuilt: read again,
+            compute again, commit again.
         """
         ...
 
@@ -136,9 +160,17 @@ class Store(Protocol):
         ...
 
     def acknowledge(self, through: int, keep: int) -> int:
-        """Note that the warehouse has the entries up to `through`, and remove all of these but the newest `keep`.
+        """Note that the warehouse has the entries up to `through`, and remove all that it has but the newest `keep`.
 
-        Returns the number removed. What was acknowledged never goes back; entries that were not are never removed.
+        Entries go with their filings, in steps that commits of others wait for only milliseconds, and at a cost
+        that grows with what is removed. It may be called again, by anybody, after it was interrupted.
+
+        Returns:
+            The number removed. What was acknowledged never goes back; entries that were not are never removed, those
+            of later commits included where `through` is beyond the last.
+
+        Raises:
+            ValueError: if `keep` is negative.
         """
         ...
 

@@ -1,9 +1,10 @@
 """Where a store of the tests is. A process that is given a place opens the store for itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fraud_platform.features.stores import Store
+from fraud_platform.features.stores import Change, NewEntry, Store
 from fraud_platform.features.stores.lmdb import LmdbStore
 from fraud_platform.features.stores.redis import RedisStore
 
@@ -32,15 +33,32 @@ def key(number: int) -> bytes:
 def held_states(store: Store) -> int:
     """How many states lie in a store, those of every rebuild counted."""
     if isinstance(store, LmdbStore):
-        with store._env.begin() as view:
+        with store._lmdb.begin() as view:
             return view.stat(store._states)["entries"]
     assert isinstance(store, RedisStore)
     return sum(name.startswith(store._state_prefix) for name in store._client.scan_iter(count=1000))
 
 
+def change(
+    records: Mapping[bytes, bytes],
+    states: Mapping[bytes, bytes],
+    event_us: int = 0,
+    entry: bytes = b"entry",
+    under: tuple[bytes, ...] = (),
+    queue: Mapping[bytes, int | None] | None = None,
+) -> Change:
+    """A change with one entry."""
+    return Change(records, states, event_us, [NewEntry(entry, under)], queue or {})
+
+
 def commit(store: Store, records: dict[bytes, bytes], states: dict[bytes, bytes], entry: bytes = b"entry") -> int:
     """Read and commit, with nobody in between."""
-    sequence = store.commit(store.read(list(records), list(states)), records, states, 0, entry)
+    return committed(store, change(records, states, 0, entry))
+
+
+def committed(store: Store, changed: Change) -> int:
+    """Read and commit any change, with nobody in between."""
+    sequence = store.commit(store.read(list(changed.records), list(changed.states)), changed)
     assert sequence is not None
     return sequence
 

@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import resource
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,10 +14,10 @@ import pytest
 from lmdb.verify import verify
 
 from fraud_platform.errors import StoreError
-from fraud_platform.features.stores import lmdb
 from fraud_platform.features.stores.batches import BATCH
 from fraud_platform.features.stores.lmdb import LmdbStore
-from fraud_platform_tests.features.stores.places import commit, held_states, key, values
+from fraud_platform.features.stores.lmdb import store as lmdb_store
+from fraud_platform_tests.features.stores.places import change, commit, committed, held_states, key, values
 
 PAGE = 4096
 SPAWN = multiprocessing.get_context("spawn")
@@ -42,7 +43,7 @@ def rebuilt(store: LmdbStore, states: Iterator[tuple[bytes, int, bytes]]) -> Non
 def test_states_expire_by_their_latest_event(store: LmdbStore) -> None:
     rebuilt(store, ((key(n), n - 50, b"%d" % n) for n in range(100)))
     snapshot = store.read([], [key(50), key(51)])
-    assert store.commit(snapshot, {}, {key(50): b"renewed", key(51): b"older"}, 90, b"") == 1
+    assert store.commit(snapshot, change({}, {key(50): b"renewed", key(51): b"older"}, 90, b"")) == 1
     assert store.expire(before_us=-50) == 0
     assert store.expire(before_us=10) == 58
     assert values(store, [], [key(n) for n in (59, 60, 50, 51)])[1] == [None, b"60", b"renewed", b"older"]
@@ -53,7 +54,7 @@ def test_states_expire_by_their_latest_event(store: LmdbStore) -> None:
 
 @pytest.mark.parametrize("scanned", [1, 7, 2 * BATCH, 1_000_000])
 def test_expiry_goes_through_all_states(store: LmdbStore, scanned: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lmdb, "SCANNED", scanned)
+    monkeypatch.setattr(lmdb_store, "SCANNED", scanned)
     rows = BATCH * 3 + 1 if scanned > 7 else 30
     rebuilt(store, ((key(n), n % 3, b"") for n in range(rows)))
     assert store.expire(before_us=1) == (rows + 2) // 3
@@ -71,9 +72,9 @@ def test_what_has_expired_and_come_back_is_not_what_was_read(store: LmdbStore) -
     commit(store, {}, {key(1): b"same"})
     snapshot = store.read([], [key(1)])
     store.expire(before_us=1)
-    assert store.commit(snapshot, {}, {key(1): b"mine"}, 0, b"") is None
+    assert store.commit(snapshot, change({}, {key(1): b"mine"}, 0, b"")) is None
     commit(store, {}, {key(1): b"same"})
-    assert store.commit(snapshot, {}, {key(1): b"mine"}, 0, b"") is None
+    assert store.commit(snapshot, change({}, {key(1): b"mine"}, 0, b"")) is None
 
 
 def test_what_is_renewed_meanwhile_does_not_expire(store: LmdbStore) -> None:
@@ -82,7 +83,7 @@ def test_what_is_renewed_meanwhile_does_not_expire(store: LmdbStore) -> None:
 
     def renew() -> None:
         for number in range(0, rows, 10):
-            while store.commit(store.read([], [key(number)]), {}, {key(number): b"new"}, 1, b"") is None:
+            while store.commit(store.read([], [key(number)]), change({}, {key(number): b"new"}, 1, b"")) is None:
                 pass
 
     thread = threading.Thread(target=renew)
@@ -153,7 +154,7 @@ def test_a_file_that_is_short_by_what_is_free_is_not_refused(folder: Path) -> No
     with closing(LmdbStore(folder, map_bytes=1 << 30)) as store:
         commit(store, {key(1): b"r"}, {key(1): b"s"}, b"e")
     file = folder / "data.mdb"
-    with liblmdb.open(str(folder), map_size=1 << 30, max_dbs=4) as env:
+    with liblmdb.open(str(folder), map_size=1 << 30, max_dbs=7) as env:
         records = env.open_db(b"records")
         for _ in range(10):  # what one transaction frees another must have before
             with env.begin(write=True) as write:
@@ -174,11 +175,14 @@ def test_what_a_store_does_leaves_a_sound_file(folder: Path) -> None:
         for size in (0, 100, 2_500, 9_000, 40_000):
             rebuilt(store, ((key(n), n, bytes(size)) for n in range(300)))
             for number in range(100):
-                commit(store, {key(number): bytes(size)}, {key(number + 250): bytes(size // 2)}, bytes(size))
+                records, states = {key(number): bytes(size)}, {key(number + 250): bytes(size // 2)}
+                queue = {key(number): size, key(number // 2): None}
+                committed(store, change(records, states, 0, bytes(size), (key(number), key(number % 7)), queue))
             with store.rebuild() as rebuild:
                 rebuild.put((key(n % 100), 0, bytes(size)) for n in range(150))
             store.expire(before_us=150)
-        length = (store._env.info()["last_pgno"] + 1) * PAGE
+            assert store.acknowledge(store.last_sequence(), keep=20) > 0
+        length = (store._lmdb.info()["last_pgno"] + 1) * PAGE
     assert verify(folder) == []
     assert (folder / "data.mdb").stat().st_size == length
 
@@ -194,6 +198,42 @@ def test_a_store_that_is_full_says_so_and_keeps_what_it_has(folder: Path) -> Non
         assert len(store.entries(0, 1000)) == len(done)
     with closing(LmdbStore(folder, map_bytes=1 << 24)) as store:
         assert commit(store, {}, {lost: b"s" * 3000}) == len(done) + 1
+
+
+def test_a_store_that_is_almost_full_makes_room_when_the_warehouse_has_its_entries(folder: Path) -> None:
+    with closing(LmdbStore(folder, map_bytes=1 << 22)) as store:
+        for number in range(5_000):
+            committed(store, change({}, {}, entry=b"e" * 3_000, under=(key(number),)))
+            if number % 500 == 499:
+                assert store.acknowledge(number + 1, keep=100) == 500 - 100 * (number == 499)
+        assert store.last_sequence() == 5_000
+
+
+def test_a_store_of_an_earlier_layout_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    with liblmdb.open(str(folder), max_dbs=4) as env, env.begin(write=True) as write:
+        write.put(b"sequence", bytes(8), db=env.open_db(b"meta", txn=write))
+    with pytest.raises(StoreError, match=r"written by an earlier version .*Move the folder away .* and materialize"):
+        LmdbStore(folder)
+
+
+def test_a_store_that_is_made_anew_has_another_identity(folder: Path, tmp_path: Path) -> None:
+    with closing(LmdbStore(folder)) as store, closing(LmdbStore(tmp_path / "other")) as other:
+        before = store.identity()
+        assert other.identity() != before
+    shutil.rmtree(folder)
+    with closing(LmdbStore(folder)) as store:
+        assert store.identity() != before
+
+
+def test_a_store_that_was_killed_while_it_was_made_is_made(folder: Path) -> None:
+    """Its tables were there, but not yet its identity."""
+    folder.mkdir()
+    with liblmdb.open(str(folder), max_dbs=7) as env:
+        env.open_db(b"records")
+        env.open_db(b"meta")
+    with closing(LmdbStore(folder)) as store:
+        assert len(store.identity()) == 32
 
 
 def test_a_rebuild_without_room_leaves_the_old_states(folder: Path) -> None:
@@ -261,8 +301,15 @@ def test_after_it_was_closed_it_says_so(folder: Path) -> None:
     store.close()
     for attempt in (
         lambda: store.read([], []),
-        lambda: store.commit(snapshot, {}, {}, 0, b""),
+        lambda: store.commit(snapshot, change({}, {}, 0, b"")),
         lambda: store.entries(0, 1),
+        lambda: store.last_sequence(),
+        lambda: store.filed(key(1), 1),
+        lambda: store.queue(1),
+        lambda: store.waiting(),
+        lambda: store.acknowledge(0, 0),
+        lambda: store.acknowledged(),
+        lambda: store.identity(),
         lambda: store.rebuild(),
         lambda: store.expire(0),
         lambda: store.fingerprint(),

@@ -1,4 +1,4 @@
-"""Any mixture of two clients' reads, commits and rebuilds gives what a dictionary gives."""
+"""Any mixture of two clients' calls gives what dictionaries and a list give."""
 
 from dataclasses import dataclass, field
 from itertools import count
@@ -15,14 +15,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from fraud_platform.features.stores import Entry, Snapshot, Store
+from fraud_platform.features.stores import Change, Entry, NewEntry, Snapshot, Store
 from fraud_platform.features.stores.lmdb import LmdbStore
-from fraud_platform_tests.features.stores.places import key
+from fraud_platform_tests.features.stores.places import committed, key
 
 NAMES = st.integers(0, 3)
 CLIENT = st.integers(0, 1)
 CONTENT = st.binary(max_size=8)
 TIME = st.integers(-3, 3)
+ENTRIES = st.lists(st.tuples(CONTENT, st.lists(NAMES, max_size=3)), min_size=1, max_size=3)
+"""Contents, each with the names that it is filed under, which may come twice."""
+QUEUE = st.dictionaries(NAMES, st.none() | st.sampled_from([0, 1, 2, 2**53, 2**53 + 1, 2**62]))
+LIMIT = st.integers(0, 4)
 EXAMPLE = count(1)
 
 
@@ -32,12 +36,28 @@ class Model:
 
     records: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     states: dict[bytes, tuple[int, bytes, int]] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    under: dict[int, set[bytes]] = field(default_factory=dict)
+    waiting: dict[bytes, int] = field(default_factory=dict)
+    last: int = 0
+    acknowledged: int = 0
     published: int = 0
     changes: int = 0
 
     def stamp(self) -> int:
         self.changes += 1
         return self.changes
+
+    def append(self, change: Change) -> None:
+        """What a commit does to outbox and queue."""
+        for content, under in change.entries:
+            self.last += 1
+            self.entries.append(Entry(self.last, content))
+            self.under[self.last] = set(under)
+        for name, priority in change.queue.items():
+            self.waiting.pop(name, None)
+            if priority is not None:
+                self.waiting[name] = priority
 
     def seen(self, records: list[bytes], states: list[bytes]) -> object:
         """What must not have changed when a commit that read these succeeds."""
@@ -69,10 +89,12 @@ class Clients(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Without the states of the examples before; and where the outbox ends now."""
-        last = self.clients[0].entries(0, 1_000_000)
-        self.through = last[-1].sequence if last else 0
-        self.entries: list[Entry] = []
+        """Without the states, the entries and the queue of the examples before."""
+        store = self.clients[0]
+        if left := store.queue(100):
+            committed(store, Change({}, {}, 0, [NewEntry(b"")], dict.fromkeys(left)))
+        self.model.last = self.model.acknowledged = store.last_sequence()
+        store.acknowledge(self.model.last, 0)
         self.rebuild(0, {}, True, "empty")
 
     @rule(target=reads, client=CLIENT, records=st.sets(NAMES), states=st.sets(NAMES))
@@ -86,23 +108,31 @@ class Clients(RuleBasedStateMachine):
     @rule(
         client=CLIENT,
         read=st.one_of(reads, consumes(reads)),
-        content=CONTENT,
+        entries=ENTRIES,
+        queue=QUEUE,
         event_us=TIME,
         written=st.tuples(st.sets(NAMES), st.sets(NAMES)),
     )
     def commit(
-        self, client: int, read: Read, content: bytes, event_us: int, written: tuple[set[int], set[int]]
+        self,
+        client: int,
+        read: Read,
+        entries: list[tuple[bytes, list[int]]],
+        queue: dict[int, int | None],
+        event_us: int,
+        written: tuple[set[int], set[int]],
     ) -> None:
-        snapshot = read.snapshot
+        snapshot, content = read.snapshot, entries[0][0]
         records = {name: b"r" + content for name in snapshot.records if name in self.keys(written[0])}
         states = {name: content for name in snapshot.states if name in self.keys(written[1])}
-        sequence = self.clients[client].commit(snapshot, records, states, event_us, content)
+        appended = [NewEntry(content, tuple(self.key(name) for name in names)) for content, names in entries]
+        changed = Change(records, states, event_us, appended, {self.key(n): priority for n, priority in queue.items()})
+        sequence = self.clients[client].commit(snapshot, changed)
         if read.seen != self.model.seen(list(snapshot.records), list(snapshot.states)):
             assert sequence is None
             return
-        self.through += 1
-        assert sequence == self.through
-        self.entries.append(Entry(self.through, content))
+        assert sequence == self.model.last + len(entries)
+        self.model.append(changed)
         for name, record in records.items():
             self.model.records[name] = self.model.stamp(), record
         for name, state in states.items():
@@ -119,7 +149,7 @@ class Clients(RuleBasedStateMachine):
         with self.clients[client].rebuild() as rebuild:
             assert rebuild.put(rows) == len(rows)
             assert rebuild.get([name for name, _, _ in rows]) == [state for _, _, state in rows]
-            published = rebuild.publish(fingerprint, self.through - (not up_to_date))
+            published = rebuild.publish(fingerprint, self.model.last - (not up_to_date))
         assert published == up_to_date
         if published:
             assert self.clients[1 - client].fingerprint() == fingerprint
@@ -145,15 +175,36 @@ class Clients(RuleBasedStateMachine):
         else:
             assert removed == 0
 
-    @rule(client=CLIENT, after=st.integers(0, 5), limit=st.integers(1, 5))
-    def page(self, client: int, after: int, limit: int) -> None:
-        before = self.through - len(self.entries)
-        assert self.clients[client].entries(before + after, limit) == self.entries[after : after + limit]
+    @rule(client=CLIENT, back=st.integers(-1, 9), limit=LIMIT)
+    def page(self, client: int, back: int, limit: int) -> None:
+        after = max(0, self.model.last - back)
+        expected = [entry for entry in self.model.entries if entry.sequence > after]
+        assert self.clients[client].entries(after, limit) == expected[:limit]
+
+    @rule(client=CLIENT, name=NAMES, limit=LIMIT)
+    def filed(self, client: int, name: int, limit: int) -> None:
+        expected = [e for e in reversed(self.model.entries) if self.key(name) in self.model.under[e.sequence]]
+        assert self.clients[client].filed(self.key(name), limit) == expected[:limit]
+
+    @rule(client=CLIENT, limit=LIMIT)
+    def queue(self, client: int, limit: int) -> None:
+        expected = sorted(self.model.waiting, key=lambda name: (-self.model.waiting[name], name))
+        assert self.clients[client].queue(limit) == expected[:limit]
+
+    @rule(client=CLIENT, back=st.integers(-2, 6), keep=st.integers(0, 5))
+    def acknowledge(self, client: int, back: int, keep: int) -> None:
+        model, through = self.model, self.model.last - back
+        model.acknowledged = max(model.acknowledged, min(through, model.last))
+        kept = [entry for entry in model.entries if entry.sequence > model.acknowledged - keep]
+        assert self.clients[client].acknowledge(through, keep) == len(model.entries) - len(kept)
+        model.entries = kept
 
     @invariant()
     def both_clients_see_all(self) -> None:
         names = self.keys(set(range(4)))
         for store in self.clients:
+            assert (store.last_sequence(), store.acknowledged()) == (self.model.last, self.model.acknowledged)
+            assert store.waiting() == len(self.model.waiting)
             snapshot = store.read(names, names)
             assert {n: v for n, v in snapshot.records.items() if v is not None} == {
                 name: record for name, (_, record) in self.model.records.items()

@@ -17,7 +17,7 @@ from fraud_platform.errors import StoreError
 from fraud_platform.features.stores import Store
 from fraud_platform.features.stores.batches import BATCH
 from fraud_platform_tests.features.stores.counting import count_up, counted
-from fraud_platform_tests.features.stores.places import Place, held_states, key, values
+from fraud_platform_tests.features.stores.places import Place, change, held_states, key, values
 from fraud_platform_tests.features.stores.redis_server import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def count_pairs(place: Place, seed: int, times: int, pipe: Connection) -> None:
             while sequence is None:
                 snapshot = store.read([], pair)
                 states = {name: b"%d" % (int(state or b"0") + 1) for name, state in snapshot.states.items()}
-                sequence = store.commit(snapshot, {}, states, 0, b"".join(pair))
+                sequence = store.commit(snapshot, change({}, states, 0, b"".join(pair)))
             pipe.send(sequence)
 
 

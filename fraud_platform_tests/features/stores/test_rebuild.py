@@ -10,7 +10,7 @@ import pytest
 from fraud_platform.errors import StoreError
 from fraud_platform.features.stores import Store
 from fraud_platform.features.stores.batches import BATCH
-from fraud_platform_tests.features.stores.places import Place, commit, held_states, key, values
+from fraud_platform_tests.features.stores.places import Place, change, commit, held_states, key, values
 
 KEY, OTHER = key(1), key(2)
 
@@ -83,7 +83,7 @@ def test_a_commit_from_before_it_is_refused(store: Store, other: Store) -> None:
         rebuild.put([(KEY, 0, b"old")])
         assert rebuild.publish("fingerprint", 1)
     for snapshot in (present, absent, nothing):
-        assert store.commit(snapshot, {}, dict.fromkeys(snapshot.states, b"mine"), 0, b"") is None
+        assert store.commit(snapshot, change({}, dict.fromkeys(snapshot.states, b"mine"), 0, b"")) is None
     assert values(store, [], [KEY, OTHER]) == ([], [b"old", None])
     assert commit(store, {}, {KEY: b"mine"}) == 2
 
@@ -93,8 +93,8 @@ def test_a_commit_on_what_it_wrote_goes_on(store: Store) -> None:
         rebuild.put([(KEY, 0, b"new")])
         rebuild.publish("fingerprint", 0)
     first, second = store.read([], [KEY]), store.read([], [KEY])
-    assert store.commit(first, {}, {KEY: b"newer"}, 0, b"") == 1
-    assert store.commit(second, {}, {KEY: b"lost"}, 0, b"") is None
+    assert store.commit(first, change({}, {KEY: b"newer"}, 0, b"")) == 1
+    assert store.commit(second, change({}, {KEY: b"lost"}, 0, b"")) is None
 
 
 def test_records_and_outbox_survive_it(store: Store) -> None:
@@ -114,7 +114,7 @@ def test_records_that_are_there_stay(store: Store, other: Store) -> None:
         assert values(other, [KEY, OTHER], []) == ([b"decided", b"from the warehouse"], [])
         assert rebuild.record((key(n), b"") for n in range(BATCH + 10)) == BATCH + 8
     assert values(other, [OTHER, key(3)], []) == ([b"from the warehouse", b""], [])
-    assert store.commit(snapshot, {OTHER: b"mine"}, {}, 0, b"") is None
+    assert store.commit(snapshot, change({OTHER: b"mine"}, {}, 0, b"")) is None
 
 
 def test_one_follows_another(store: Store) -> None:
@@ -186,7 +186,7 @@ def test_commits_go_on_while_a_large_one_is_made(place: Place, store: Store, oth
             while True:
                 snapshot = other.read([], [counter])
                 total = int(snapshot.states[counter] or b"0") + 1
-                sequence = other.commit(snapshot, {}, {counter: b"%d" % total}, 0, counter)
+                sequence = other.commit(snapshot, change({}, {counter: b"%d" % total}, 0, counter))
                 if sequence is not None:
                     committed.append(sequence)
                     break

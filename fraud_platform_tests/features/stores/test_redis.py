@@ -15,6 +15,7 @@ from fraud_platform_tests.features.stores.places import (
     DAY_US,
     NAMESPACE,
     Place,
+    change,
     commit,
     held_states,
     key,
@@ -54,9 +55,9 @@ def test_a_state_that_went_was_changed(store: RedisStore) -> None:
     commit(store, {}, {KEY: b"s"})
     snapshot = store.read([], [KEY])
     assert store._client.delete(store._states_of(b"") + KEY) == 1
-    assert store.commit(snapshot, {}, {KEY: b"t"}, 0, b"") is None
+    assert store.commit(snapshot, change({}, {KEY: b"t"}, 0, b"")) is None
     commit(store, {}, {KEY: b"s"})
-    assert store.commit(snapshot, {}, {KEY: b"t"}, 0, b"") is None
+    assert store.commit(snapshot, change({}, {KEY: b"t"}, 0, b"")) is None
 
 
 def test_namespaces_do_not_see_each_other(store: RedisStore, redis_server: RedisServer) -> None:

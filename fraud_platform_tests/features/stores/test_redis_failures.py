@@ -12,8 +12,8 @@ import redis
 
 from fraud_platform.errors import StoreError
 from fraud_platform.features.stores.redis import RedisRebuild
-from fraud_platform_tests.features.stores.counting import KEY, count_up, counted
-from fraud_platform_tests.features.stores.places import NAMESPACE, commit, held_states, key, opened, values
+from fraud_platform_tests.features.stores.counting import KEY, count_up, counted, counting
+from fraud_platform_tests.features.stores.places import NAMESPACE, change, commit, held_states, key, opened, values
 from fraud_platform_tests.features.stores.redis_server import PATIENCE, RedisServer
 
 pytestmark = pytest.mark.redis
@@ -35,12 +35,12 @@ def test_killed_between_read_and_commit(own_redis: RedisServer) -> None:
         snapshot = store.read([], [KEY])
         own_redis.kill()
         with pytest.raises(StoreError, match=r"It may or may not have been: send the same request again\. Start it"):
-            store.commit(snapshot, {key(2): b"r" * 300}, {KEY: b"2"}, 0, b"2")
+            store.commit(snapshot, counting(2))
         with pytest.raises(StoreError, match=r"cannot be read: .*\. Start it, or correct the URL\."):
             store.entries(0, 1)
         own_redis.start()
         assert counted(store) == 1
-        assert store.commit(snapshot, {key(2): b"r" * 300}, {KEY: b"2"}, 0, b"2") == 2
+        assert store.commit(snapshot, counting(2)) == 2
         assert counted(store) == 2
 
 
@@ -69,10 +69,10 @@ def test_a_commit_without_an_answer(
         count_up(store)
         snapshot = store.read([], [KEY])
         with halted(own_redis), pytest.raises(StoreError, match=r"written: .*It may or may not have .*socket_timeout="):
-            store.commit(snapshot, {key(2): b"r" * 300}, {KEY: b"2"}, 0, b"2")
+            store.commit(snapshot, counting(2))
         assert counted(store) == 1 + carried_out
         # The same request again: where the first was carried out, its snapshot no longer holds.
-        again = store.commit(snapshot, {key(2): b"r" * 300}, {KEY: b"2"}, 0, b"2")
+        again = store.commit(snapshot, counting(2))
         assert again == (None if carried_out else 2)
         assert counted(store) == 2
 
@@ -226,7 +226,7 @@ NOTHING = b"*1\r\n$-1"
 def test_errors_of_the_server_come_with_a_fix(reply: bytes, fix: str) -> None:
     with answering(NOTHING, reply) as url, closing(opened(url)) as store:
         snapshot = store.read([], [])
-        for attempt in (lambda: store.read([], []), lambda: store.commit(snapshot, {}, {}, 0, b"")):
+        for attempt in (lambda: store.read([], []), lambda: store.commit(snapshot, change({}, {}, 0, b""))):
             with pytest.raises(StoreError, match=fix) as caught:
                 attempt()
             assert "may or may not" not in str(caught.value)
@@ -243,7 +243,7 @@ def test_a_commit_that_loses_its_connection_is_not_sent_again() -> None:
     with answering(NOTHING, None, b":1") as url, closing(opened(url)) as store:
         snapshot = store.read([], [])
         with pytest.raises(StoreError, match="It may or may not have been: send the same request again"):
-            store.commit(snapshot, {}, {}, 0, b"")
+            store.commit(snapshot, change({}, {}, 0, b""))
 
 
 def test_a_publication_that_arrives_after_all_was_dropped_comes_to_nothing(

@@ -7,7 +7,7 @@ import pytest
 
 from fraud_platform.errors import StoreError
 from fraud_platform.features.stores import Entry, Snapshot, Store
-from fraud_platform_tests.features.stores.places import Place, commit, held_states, key, values
+from fraud_platform_tests.features.stores.places import Place, change, commit, held_states, key, values
 
 RECORD, OTHER_RECORD, STATE, OTHER_STATE = (key(number) for number in range(4))
 
@@ -15,6 +15,9 @@ RECORD, OTHER_RECORD, STATE, OTHER_STATE = (key(number) for number in range(4))
 def test_a_new_store_is_empty(store: Store) -> None:
     assert values(store, [RECORD], [STATE]) == ([None], [None])
     assert store.entries(0, 10) == []
+    assert (store.last_sequence(), store.acknowledged()) == (0, 0)
+    assert store.filed(RECORD, 10) == []
+    assert (store.queue(10), store.waiting()) == ([], 0)
     assert store.fingerprint() is None
 
 
@@ -24,7 +27,7 @@ def test_a_read_of_nothing_is_nothing(store: Store) -> None:
 
 def test_a_commit_writes_records_states_and_entry(store: Store, other: Store) -> None:
     snapshot = store.read([RECORD, OTHER_RECORD], [STATE, OTHER_STATE])
-    assert store.commit(snapshot, {RECORD: b"r"}, {STATE: b"s", OTHER_STATE: b"t"}, 7, b"what happened") == 1
+    assert store.commit(snapshot, change({RECORD: b"r"}, {STATE: b"s", OTHER_STATE: b"t"}, 7, b"what happened")) == 1
     assert values(other, [RECORD, OTHER_RECORD], [STATE, OTHER_STATE]) == ([b"r", None], [b"s", b"t"])
     assert other.entries(0, 10) == [Entry(1, b"what happened")]
 
@@ -67,19 +70,19 @@ def there_and_back(store: Store) -> None:
     commit(store, {}, {STATE: before or b"theirs"})
 
 
-@pytest.mark.parametrize("change", [change_state, change_record, write_the_same_again, there_and_back])
+@pytest.mark.parametrize("happens", [change_state, change_record, write_the_same_again, there_and_back])
 @pytest.mark.parametrize("present", [True, False])
 def test_a_commit_on_what_has_changed_writes_nothing(
-    store: Store, other: Store, change: Callable[[Store], None], present: bool
+    store: Store, other: Store, happens: Callable[[Store], None], present: bool
 ) -> None:
     if present:
         commit(store, {RECORD: b"first"}, {STATE: b"first"})
     snapshot = store.read([RECORD, OTHER_RECORD], [STATE, OTHER_STATE])
-    change(other)
+    happens(other)
     after = values(store, [RECORD, OTHER_RECORD], [STATE, OTHER_STATE])
     entries = store.entries(0, 10)
     mine = {RECORD: b"mine", OTHER_RECORD: b"mine"}, {STATE: b"mine", OTHER_STATE: b"mine"}
-    assert store.commit(snapshot, *mine, 0, b"mine") is None
+    assert store.commit(snapshot, change(*mine, 0, b"mine")) is None
     assert values(store, [RECORD, OTHER_RECORD], [STATE, OTHER_STATE]) == after
     assert store.entries(0, 10) == entries
     assert commit(store, *mine) == entries[-1].sequence + 1
@@ -88,19 +91,19 @@ def test_a_commit_on_what_has_changed_writes_nothing(
 def test_a_change_of_what_was_only_read_counts(store: Store, other: Store) -> None:
     snapshot = store.read([], [STATE, OTHER_STATE])
     commit(other, {}, {OTHER_STATE: b"theirs"})
-    assert store.commit(snapshot, {}, {STATE: b"mine"}, 0, b"") is None
+    assert store.commit(snapshot, change({}, {STATE: b"mine"}, 0, b"")) is None
 
 
 def test_a_change_elsewhere_does_not_count(store: Store, other: Store) -> None:
     snapshot = store.read([RECORD], [STATE])
     commit(other, {OTHER_RECORD: b"theirs"}, {OTHER_STATE: b"theirs"})
-    assert store.commit(snapshot, {RECORD: b"mine"}, {STATE: b"mine"}, 0, b"") == 2
+    assert store.commit(snapshot, change({RECORD: b"mine"}, {STATE: b"mine"}, 0, b"")) == 2
 
 
 def test_a_snapshot_is_good_for_one_commit(store: Store) -> None:
     snapshot = store.read([], [STATE])
-    assert store.commit(snapshot, {}, {STATE: b"once"}, 0, b"") == 1
-    assert store.commit(snapshot, {}, {STATE: b"twice"}, 0, b"") is None
+    assert store.commit(snapshot, change({}, {STATE: b"once"}, 0, b"")) == 1
+    assert store.commit(snapshot, change({}, {STATE: b"twice"}, 0, b"")) is None
 
 
 def test_the_outbox_is_read_in_pages(store: Store, other: Store) -> None:
@@ -140,7 +143,7 @@ def test_threads_share_a_client(store: Store) -> None:
         while done < 100:
             snapshot = store.read([], [STATE])
             total = int(snapshot.states[STATE] or b"0") + 1
-            done += store.commit(snapshot, {}, {STATE: b"%d" % total}, 0, b"%d" % total) is not None
+            done += store.commit(snapshot, change({}, {STATE: b"%d" % total}, 0, b"%d" % total)) is not None
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:

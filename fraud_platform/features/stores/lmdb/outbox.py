@@ -1,0 +1,102 @@
+"""The outbox, and the keys under which a person finds its entries again."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from fraud_platform.features.stores import KEY_BYTES, Entry, NewEntry
+from fraud_platform.features.stores.lmdb.environment import Environment
+from fraud_platform.features.stores.lmdb.layout import (
+    ACKNOWLEDGED,
+    NEVER,
+    VERSION_BYTES,
+    content_of,
+    filed_under,
+    number,
+    outbox_value,
+)
+
+if TYPE_CHECKING:
+    import lmdb
+
+REMOVED_AT_ONCE = 200
+"""Entries that one write transaction removes: some milliseconds, which the commits of others may wait for."""
+
+_AFTER_ALL = b"\xff" * VERSION_BYTES
+"""A sequence that no entry has."""
+
+
+class Outbox:
+    """Entries by sequence. An entry goes together with its filings."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._table, self._filed, self._meta = environment.outbox, environment.filed, environment.meta
+
+    def append(self, write: "lmdb.Transaction[bytes]", entries: Sequence[NewEntry]) -> int:
+        """Append entries and file them; returns the sequence of the last."""
+        sequence = self.last_sequence(write)
+        filings: list[bytes] = []
+        for content, under in entries:
+            sequence += 1
+            at = number(sequence)
+            distinct = tuple(dict.fromkeys(under))
+            write.put(at, outbox_value(content, distinct), append=True, db=self._table)
+            filings += [key + at for key in distinct]
+        for filing in sorted(filings):  # in the order of the pages
+            write.put(filing, b"", db=self._filed)
+        return sequence
+
+    def last_sequence(self, view: "lmdb.Transaction[bytes]") -> int:
+        """Where all entries are removed, it is the last of them that was acknowledged."""
+        with view.cursor(self._table) as cursor:
+            return _sequence(cursor.key()) if cursor.last() else self.acknowledged(view)
+
+    def acknowledged(self, view: "lmdb.Transaction[bytes]") -> int:
+        return _sequence(view.get(ACKNOWLEDGED, NEVER, db=self._meta))
+
+    def entries(self, after: int, limit: int) -> list[Entry]:
+        with self._environment.reading() as view, view.cursor(self._table) as cursor:
+            if not cursor.set_range(number(after + 1)):
+                return []  # a cursor without a place would begin at the first
+            return [Entry(_sequence(key), content_of(value)) for key, value in islice(cursor, limit)]
+
+    def filed(self, under: bytes, limit: int) -> list[Entry]:
+        found: list[Entry] = []
+        with self._environment.reading() as view, view.cursor(self._filed) as cursor:
+            more = cursor.prev() if cursor.set_range(under + _AFTER_ALL) else cursor.last()
+            while more and len(found) < limit and cursor.key().startswith(under):
+                at = cursor.key()[KEY_BYTES:]
+                found.append(Entry(_sequence(at), content_of(view.get(at, b"\0", db=self._table))))
+                more = cursor.prev()
+        return found
+
+    def acknowledge(self, through: int, keep: int) -> int:
+        if keep < 0:
+            raise ValueError(f"{keep} entries cannot be kept: give 0 or more.")
+        removed = 0
+        while True:
+            with self._environment.writing("cut") as write:
+                acknowledged = max(self.acknowledged(write), min(through, self.last_sequence(write)))
+                write.put(ACKNOWLEDGED, number(acknowledged), db=self._meta)
+                step = self._remove(write, acknowledged - keep)
+            removed += step
+            if step < REMOVED_AT_ONCE:
+                return removed
+
+    def _remove(self, write: "lmdb.Transaction[bytes]", through: int) -> int:
+        """Remove the oldest entries up to a sequence, so many as go at once; returns how many."""
+        with write.cursor(self._table) as cursor:
+            cursor.first()
+            for removed in range(REMOVED_AT_ONCE):
+                at = cursor.key()  # empty at the end
+                if not at or _sequence(at) > through:
+                    return removed
+                for key in filed_under(cursor.value()):
+                    write.delete(key + at, db=self._filed)
+                cursor.delete()
+        return REMOVED_AT_ONCE
+
+
+def _sequence(key: bytes) -> int:
+    return int.from_bytes(key, "big")
