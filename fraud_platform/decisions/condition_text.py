@@ -58,7 +58,9 @@ def check_text(text: str) -> frozenset[str]:
     """
     if len(text) > MAX_CHARACTERS:
         raise ConditionError(f"has {len(text)} characters, and {MAX_CHARACTERS} are allowed. Write several rules.")
-    bare = _TEXT.sub(" '' ", text)
+    bare = _TEXT.sub(" \0 ", text)
+    if open_quote := re.search("[\"'].*", bare):
+        raise ConditionError(f"has a text without an end at {open_quote[0][:20]!r}. Close the quotes.")
     for pattern, message in _REFUSED:
         if found := re.search(pattern, bare):
             raise ConditionError(f"{found[0]!r} cannot be used: {message}.")
@@ -89,7 +91,8 @@ def parse(text: str, kinds: Mapping[str, Kind] | None) -> ExpressionBase:
     except RuleSyntaxError as error:
         raise ConditionError(_where(text, error)) from error
     except (EngineError, ArithmeticError, ValueError, TypeError) as error:
-        raise ConditionError(f"{getattr(error, 'message', error)}. Correct the types or the constants.") from error
+        said = getattr(error, "message", None) or str(error)
+        raise ConditionError(f"a constant or its type does not fit its operator ({said}). Correct it.") from error
     except RecursionError as error:
         raise ConditionError("is nested too deeply. Write several rules.") from error
 
@@ -98,8 +101,6 @@ def _where(text: str, error: RuleSyntaxError) -> str:
     if error.token is None:
         return "ends too early. Complete it, and close what was opened."
     rest = text[error.token.lexpos :].split("\n")[0]
-    if rest[:1] in ("'", '"'):
-        return f"has a text without an end at {rest[:20]!r}. Close the quotes."
     if re.match(r"[<>]=?", rest) and re.search(r"[<>]", text[: error.token.lexpos]):
         return f"cannot be read from {rest[:20]!r} on. Between two bounds is written `a > 1 and a < 5`."
     return f"cannot be read from {rest[:20]!r} on. See docs/rules.md for what a condition may say."

@@ -218,5 +218,5 @@ def _write(path: Path, entries: Iterable[ListEntry], take_down: Callable[[], Non
 
 
 def _line(entry: ListEntry) -> str:
-    given = {name: value for name, value in dict(entry).items() if value is not None}
+    given = entry.model_dump(mode="json", exclude_none=True)
     return yaml.safe_dump(given, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False).strip()

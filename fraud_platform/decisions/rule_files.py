@@ -24,7 +24,8 @@ Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 def _moment(given: object) -> object:
     """A day begins at midnight UTC; a time of day needs its offset."""
     if isinstance(given, str):
-        given = datetime.fromisoformat(given)
+        is_day = len(given) == len("2026-01-31")
+        given = date.fromisoformat(given) if is_day else datetime.fromisoformat(given)
     if isinstance(given, datetime):
         if given.tzinfo is None:
             raise ValueError(f"{given} has no offset from UTC. Write it like 2026-01-31T09:30:00Z")
@@ -87,7 +88,8 @@ def items_of(file: FileContent, key: str) -> list[Any]:
         raw = yaml.load(file.content, Loader=YamlLoader)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise RulesError(
-            f"{file.path}: not valid YAML: {error}. Put a condition that has quotes, ':' or '#' below `when: >-`."
+            f"{file.path}: not valid YAML: {error}. Quote what contains ':', '#' or quotes; "
+            "a condition goes below `when: >-`."
         ) from error
     if not isinstance(raw, dict) or list(raw) != [key] or not isinstance(raw[key], list):
         raise RulesError(f"{file.path}: has to be a list under the key `{key}`. Where there are none: `{key}: []`.")
