@@ -5,6 +5,7 @@ What the transaction itself must be like is the contract's, in `fraud_platform.t
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +15,6 @@ from fraud_platform.errors import InvalidTransaction
 
 TRANSACTION_BYTES = 64 * 1024
 BATCH_BYTES = 16 * 1024 * 1024
-BATCH_ITEMS = 10_000
 BODY_SECONDS = 10.0
 """How long a client may take to send its body."""
 
@@ -29,12 +29,25 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class RequestRefused(Exception):
-    """The request is refused before any transaction in it is looked at."""
+    """The request is refused before any transaction in it is looked at.
 
-    def __init__(self, status: int, code: str, message: str, fix: str | None = None) -> None:
+    Attributes:
+        headers: what the answer has to carry beside the refusal.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        fix: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        field: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.refusal = Refusal(code, message, None, fix)
+        self.refusal = Refusal(code, message, field, fix)
+        self.headers = dict(headers or {})
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -80,20 +93,20 @@ def check_form(request: Request) -> None:
         raise RequestRefused(415, "unsupported_media_type", f"The body is encoded as {encoding[:100]!r}.", fix)
 
 
-def batch_items(body: bytes) -> list[msgspec.Raw]:
+def batch_items(body: bytes, most: int) -> list[msgspec.Raw]:
     """The items of a batch, each still JSON.
 
     Raises:
-        RequestRefused: if the body is not a JSON array of 1 to BATCH_ITEMS items.
+        RequestRefused: if the body is not a JSON array of 1 to `most` items.
     """
     try:
         items = msgspec.json.decode(body, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"The body is not a JSON array: {error}."
         raise RequestRefused(422, "invalid_batch", message, "Send [transaction, …].") from error
-    if not 1 <= len(items) <= BATCH_ITEMS:
-        message = f"The batch has {len(items)} transactions, and not 1 to {BATCH_ITEMS}."
-        raise RequestRefused(422, "invalid_batch", message, "Send 1 to 10,000 transactions at once.")
+    if not 1 <= len(items) <= most:
+        message = f"The batch has {len(items)} transactions, and not 1 to {most}."
+        raise RequestRefused(422, "invalid_batch", message, f"Send 1 to {most:,} transactions at once.")
     return items
 
 

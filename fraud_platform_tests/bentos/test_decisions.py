@@ -140,7 +140,7 @@ def test_what_is_no_label_is_refused_at_its_field(client: Client, given: dict[st
     assert (error["field"], bool(error["fix"])) == (field, True)
 
 
-@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"{", b'{"is_fraud": true}', b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"{", b'{"is_fraud": true}', b"[" * 60_000, b"\xff"])
 def test_what_is_not_even_an_object_is_refused(client: Client, content: bytes) -> None:
     assert_error(client.post("/labels", content=content), 422, "invalid_label")
 
