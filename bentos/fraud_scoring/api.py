@@ -114,7 +114,7 @@ async def predict(worker: Worker, request: Request) -> Response:
 async def predict_batch(worker: Worker, request: Request) -> Response:
     """A decision or an error for each transaction of an array, in order."""
     items = batch_items(await read_body(request, BATCH_BYTES), worker.settings.batch_transactions)
-    worker.guard.charge(request.state.principal, len(items))
+    worker.guard.charge(request, request.state.principal, len(items))
     logs.note(request, transactions=len(items))
     return json_response([_item(answer) for answer in await worker.decide_all(items)])
 

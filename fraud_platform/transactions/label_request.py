@@ -12,7 +12,7 @@ from fraud_platform.transactions.contract import EARLIEST_EVENT, IDENTIFIER, LAB
 from fraud_platform.transactions.request import to_microseconds
 
 FRAUD_TYPE = r"^[a-z][a-z0-9_]{0,62}\Z"
-_FIELD = re.compile(r"`\$?\.?(?P<field>[A-Za-z0-9_]+)`")
+_FIELD = re.compile(r"(at `\$\.|field `)(?P<field>[A-Za-z0-9_]+)`")
 _MEANINGS = {column.name: column.meaning for column in LABEL}
 
 
