@@ -48,7 +48,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bentos.fraud_scoring import logs, metrics
+from bentos.fraud_scoring import docs, logs, metrics, openapi
 from bentos.fraud_scoring.body import (
     BATCH_BYTES,
     TRANSACTION_BYTES,
@@ -167,6 +167,17 @@ async def self_test(worker: Worker, request: Request) -> Response:
     return json_response({"status": "ok", "decision": await worker.lane.run(worker.self_test)})
 
 
+async def show_openapi(worker: Worker, request: Request) -> Response:
+    """The OpenAPI document."""
+    return json_response(openapi.document(worker.decoder.type, roles_of))
+
+
+async def show_docs(worker: Worker, request: Request) -> Response:
+    """The OpenAPI document as a page."""
+    page = docs.page(openapi.document(worker.decoder.type, roles_of))
+    return Response(page, media_type="text/html; charset=utf-8", headers=docs.HEADERS)
+
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/predict", ("score",), predict),
     Endpoint("POST", "/predict/batch", ("score",), predict_batch),
@@ -178,7 +189,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/metrics", ("admin",), show_metrics),
     Endpoint("GET", "/test", ("admin",), self_test),
     Endpoint("POST", "/test", ("admin",), self_test),
+    Endpoint("GET", "/openapi.json", (), show_openapi),
+    Endpoint("GET", "/docs", (), show_docs),
 )
+
+
+def roles_of(method: str, path: str) -> tuple[str, ...]:
+    """Who may use a method and path: any of these roles; none: everybody."""
+    return next((one.roles for one in ENDPOINTS if (one.method, one.path) == (method, path)), ())
 
 
 def build_app(stage: Stage) -> Starlette:

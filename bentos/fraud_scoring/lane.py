@@ -69,14 +69,13 @@ class Lane:
             if self._thread is None:
                 await asyncio.sleep(0)  # let the loop read what has come meanwhile
 
-
     def _score(self, events: Sequence[Event]) -> Answers:
         """As `Scorer.score_all`; a defect that one of them meets costs the others nothing either."""
         try:
             return [*self.scorer.score_all(events)]
         except FraudPlatformError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller whose transaction it is raises it at its own boundary
             if len(events) == 1:
                 return [error]
             return [answer for event in events for answer in self._score([event])]

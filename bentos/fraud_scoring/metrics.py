@@ -55,7 +55,7 @@ STAGE_SECONDS = Histogram(
     buckets=SECONDS,
 )
 DECISION_SECONDS = Histogram(
-    "fraud_decision_seconds", "From the body of one transaction to the committed decision.", buckets=SECONDS
+    "fraud_decision_seconds", "From a transaction that was sent alone to the committed decision.", buckets=SECONDS
 )
 REQUEST_SECONDS = Histogram(
     "fraud_http_request_seconds", "From the head of a request to its answer.", ["route"], buckets=(*SECONDS, 10.0, 30.0)

@@ -1,5 +1,6 @@
 """The OpenAPI document: made from the types that the routes decode and encode, so that it cannot say anything else."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,6 +153,9 @@ def document(transaction: Any, roles: Callable[[str, str], tuple[str, ...]]) -> 
     types: list[Any] = [transaction, Refusal, Decision, ItemRefused]
     types += [t for one in found.values() for t in (one.answer, one.body) if t and not isinstance(t, OneOf)]
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    for schema in components.values():
+        if "description" in schema:
+            schema["description"] = inspect.cleandoc(schema["description"])
     paths: dict[str, Any] = {}
     for (method, path), operation in found.items():
         paths.setdefault(path, {})[method.lower()] = _operation(method, path, operation, roles(method, path))

@@ -17,9 +17,6 @@ import os
 from pathlib import Path
 
 import bentoml
-from fraud_platform.audit import Audit
-from fraud_platform.decisions.ruleset import RuleSet
-from fraud_platform.pseudonyms import Pseudonyms
 
 import fraud_platform
 from bentos.fraud_scoring import logs, metrics
@@ -29,12 +26,15 @@ from bentos.fraud_scoring.edge import Edge
 from bentos.fraud_scoring.guard import Guard
 from bentos.fraud_scoring.loading import Models, Packaged
 from bentos.fraud_scoring.worker import Worker
+from fraud_platform.audit import Audit
 from fraud_platform.decisions.deployment import read_deployment
+from fraud_platform.decisions.ruleset import RuleSet
 from fraud_platform.decisions.scorer import Scorer
 from fraud_platform.errors import FraudPlatformError, ServiceError
 from fraud_platform.features.selection import rebuild_catalog
 from fraud_platform.features.stores.opening import open_built_store
 from fraud_platform.models.artefact import read_card
+from fraud_platform.pseudonyms import Pseudonyms
 from fraud_platform.settings import Settings, load_settings
 from fraud_platform.transactions.request import TransactionDecoder
 

@@ -9,8 +9,6 @@ from typing import Any, cast
 
 import msgspec
 import numpy as np
-from fraud_platform.audit import Audit
-from fraud_platform.decisions.ruleset import RuleSet
 
 from bentos.fraud_scoring import metrics
 from bentos.fraud_scoring.body import RequestRefused, check_fields_once
@@ -18,10 +16,12 @@ from bentos.fraud_scoring.guard import Guard
 from bentos.fraud_scoring.lane import TOGETHER, Lane
 from bentos.fraud_scoring.loading import Models
 from bentos.fraud_scoring.watch import Watched, watch
+from fraud_platform.audit import Audit
 from fraud_platform.decisions.deployment import read_deployment
 from fraud_platform.decisions.journal import Decided, Decision, ServedBy, Shadow, decision_key, decode
 from fraud_platform.decisions.policy import Action
 from fraud_platform.decisions.router import Router
+from fraud_platform.decisions.ruleset import RuleSet
 from fraud_platform.decisions.scorer import Event, Outcome, Scorer
 from fraud_platform.errors import FraudPlatformError, InvalidTransaction, StoreError
 from fraud_platform.features.expressions import KNOWN_FRAUD

@@ -42,6 +42,11 @@ class TransactionDecoder:
         )
         self._decoder = msgspec.json.Decoder(self._type)
 
+    @property
+    def type(self) -> type[msgspec.Struct]:
+        """What a request's JSON has to be."""
+        return self._type
+
     def decode(self, body: bytes | msgspec.Raw) -> dict[str, Any]:
         """The transaction as columns, with `event_us` beside `event_time`.
 
