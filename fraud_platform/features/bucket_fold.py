@@ -24,12 +24,12 @@ from fraud_platform.features.buckets import (
     empty_of,
     joined,
 )
-from fraud_platform.features.compilation import compiled
+from fraud_platform.features.compilation import compiled_in_place
 from fraud_platform.features.expressions import DISTINCT_LIMIT
 from fraud_platform.features.fold import COUNT, MAX, MIN, NULL, SUM, SUM_SQUARES, squares_overflow
 
 
-@compiled
+@compiled_in_place
 def _lift(operation: int, value: Any, header: Int64) -> int:
     """What one event adds to a slot."""
     if operation == COUNT:
@@ -46,7 +46,7 @@ def _lift(operation: int, value: Any, header: Int64) -> int:
     return value
 
 
-@compiled
+@compiled_in_place
 def _remember(state: State, kind: int, value: Any, time: Any) -> None:
     """Note when a value was seen; of too many, the one unseen for longest is forgotten."""
     seen, size = state.seen[kind], state.seen_sizes[kind]
@@ -64,13 +64,13 @@ def _remember(state: State, kind: int, value: Any, time: Any) -> None:
         seen[oldest, 0], seen[oldest, 1] = value, time
 
 
-@compiled
+@compiled_in_place
 def _note_last(state: State, kind: int, value: Any, time: Any) -> None:
     if time > state.lasts[kind, 1] or (time == state.lasts[kind, 1] and value > state.lasts[kind, 0]):
         state.lasts[kind, 0], state.lasts[kind, 1] = value, time
 
 
-@compiled
+@compiled_in_place
 def settle(plan: Plan, state: State) -> None:
     """Move what waits at the latest instant into the past."""
     latest = state.header[LATEST]
@@ -88,7 +88,7 @@ def settle(plan: Plan, state: State) -> None:
     state.header[WAITING] = 0
 
 
-@compiled
+@compiled_in_place
 def add_event(plan: Plan, state: State, time: Any, inputs: Int64) -> None:
     """Take one event in."""
     header = state.header
@@ -130,7 +130,7 @@ def add_event(plan: Plan, state: State, time: Any, inputs: Int64) -> None:
             state.waiting_sizes[kind] += 1
 
 
-@compiled
+@compiled_in_place
 def amend(plan: Plan, state: State, time: Any, source: int, change: int) -> None:
     """Change the sums of an input by what became known about an event of the past."""
     header = state.header

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud_platform.features.compilation import compiled
+from fraud_platform.features.compilation import compiled_in_place
 from fraud_platform.features.fold import MAX, MIN, NULL, overflows
 
 Int64 = NDArray[np.int64]
@@ -22,6 +22,8 @@ class Plan(NamedTuple):
         lasts: (l,): inputs of `last`. distincts: (d,): inputs of `distinct`.
         reads: (r, 5): operation, position among slots, lasts or distincts; span, step, delay.
         unit: the finest step in microseconds, which divides the others.
+        furthest: no window of an event at the latest instant, or after it, sees what lies so many microseconds
+            before that instant.
         steps: (k, 2), in units: step and furthest reach of the windows that move by it, steps ascending.
     """
 
@@ -30,6 +32,7 @@ class Plan(NamedTuple):
     distincts: Int64
     reads: Int64
     unit: int
+    furthest: int
     steps: Int64
 
 
@@ -62,7 +65,7 @@ class State(NamedTuple):
     limits: Int64
 
 
-@compiled
+@compiled_in_place
 def reset(state: State) -> None:
     state.header[:] = 0
     state.header[LATEST] = NULL
@@ -71,13 +74,13 @@ def reset(state: State) -> None:
     state.waiting_sizes[:] = 0
 
 
-@compiled
+@compiled_in_place
 def empty_of(operation: int) -> int:
     """What a slot of a bucket without events holds."""
     return NULL if operation in (MIN, MAX) else 0
 
 
-@compiled
+@compiled_in_place
 def joined(operation: int, one: Any, other: Any, header: Int64) -> Any:
     """What a slot holds of two sets of events."""
     if operation == MIN:
@@ -90,7 +93,7 @@ def joined(operation: int, one: Any, other: Any, header: Int64) -> Any:
     return one + other
 
 
-@compiled
+@compiled_in_place
 def place_of(starts: Int64, size: Any, bound: Any, unit: Any) -> int:
     """The place of the first of so many starts that is not below a bound; the starts count in units of the bound's."""
     if size == 0 or starts[size - 1] * unit < bound:
@@ -104,7 +107,7 @@ def place_of(starts: Int64, size: Any, bound: Any, unit: Any) -> int:
     return low
 
 
-@compiled
+@compiled_in_place
 def bucket_at(plan: Plan, state: State, time: Any) -> int:
     """The position of the bucket of this time, made where there is none."""
     if state.header[BUCKETS] == state.starts.size:
@@ -125,7 +128,7 @@ def bucket_at(plan: Plan, state: State, time: Any) -> int:
     return place
 
 
-@compiled
+@compiled_in_place
 def compact(plan: Plan, state: State) -> None:
     """Merge the buckets that no future window can tell apart; drop those that none can see."""
     starts, columns, slots, steps = state.starts, state.columns, plan.slots, plan.steps
@@ -153,7 +156,7 @@ def compact(plan: Plan, state: State) -> None:
     state.header[BUCKETS] = kept
 
 
-@compiled
+@compiled_in_place
 def _find_limits(steps: Int64, latest: Any, limits: Int64) -> None:
     """Fill in, in units: below limits[i] buckets are as coarse as step i; what lies below limits[k] is seen by none.
 
@@ -167,7 +170,7 @@ def _find_limits(steps: Int64, latest: Any, limits: Int64) -> None:
         limits[kind + 1] = clear if kind + 1 == kinds else clear // steps[kind + 1, 0] * steps[kind + 1, 0]
 
 
-@compiled
+@compiled_in_place
 def _is_compact(starts: Int64, size: Any, steps: Int64, limits: Int64) -> bool:
     """Whether every bucket may be seen, and starts where a bucket of its age does: then no two are to be merged."""
     if size > 0 and starts[0] < limits[-1]:
@@ -183,7 +186,7 @@ def _is_compact(starts: Int64, size: Any, steps: Int64, limits: Int64) -> bool:
     return True
 
 
-@compiled
+@compiled_in_place
 def _are_multiples(starts: Int64, first: Any, last: Any, step: Any) -> bool:
     """Division of floats is vectorised; only a multiple comes back from the quotient, rounded to an integer."""
     others = 0

@@ -36,16 +36,15 @@ def to_matrix(events: pl.DataFrame, names: Sequence[str]) -> NDArray[np.float64]
     return matrix
 
 
-def to_vector(event: Mapping[str, Any], names: Sequence[str]) -> NDArray[np.float64]:
-    """The columns of one event: float64 (len(names), 1)."""
-    vector = np.empty((len(names), 1))
-    for position, name in enumerate(names):
-        value = event.get(name)
-        if value is None:
-            vector[position, 0] = np.nan
-        else:
-            vector[position, 0] = text_code(value) if isinstance(value, str) else value
-    return vector
+def rows_to_matrix(events: Sequence[Mapping[str, Any]], names: Sequence[str]) -> NDArray[np.float64]:
+    """The same of events that are rows: float64 (len(names), n)."""
+    values = [
+        np.nan if value is None else text_code(value) if isinstance(value, str) else value
+        for name in names
+        for event in events
+        for value in (event.get(name),)
+    ]
+    return np.array(values, np.float64).reshape(len(names), len(events))
 
 
 def dense_codes(series: pl.Series) -> NDArray[np.int64]:

@@ -1,23 +1,25 @@
-"""The online driver: the features of one event, from the bounded state of its keys."""
+"""The online driver: the features of events as they come, from the bounded states of their keys."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraud_platform.features.batch import feature_derivation, key_codes
-from fraud_platform.features.columns import dense_codes, to_matrix, to_vector
+from fraud_platform.features.batch import key_codes
+from fraud_platform.features.columns import dense_codes, rows_to_matrix, to_matrix
 from fraud_platform.features.derive import Derivation
+from fraud_platform.features.entity_folds import EntityFolds
 from fraud_platform.features.expressions import KNOWN_FRAUD, Column
-from fraud_platform.features.fold import NULL, group_rows
+from fraud_platform.features.fold import group_rows
+from fraud_platform.features.plans import Aggregate
 from fraud_platform.features.selection import Catalog
-from fraud_platform.features.timeline import Aggregate, Timeline
+from fraud_platform.features.timeline import Timeline
 
 Entity = tuple[str, ...]
 States = dict[bytes, bytes]
@@ -42,22 +44,41 @@ class Features:
     latest_us: int
 
 
+class Batch(NamedTuple):
+    """The same of a sequence of events, each seeing what the earlier ones left.
+
+    Attributes:
+        vectors: float32 (n, d).
+        latest_us: int64 (n,).
+        states: of the keys of all events, after all of them.
+    """
+
+    vectors: NDArray[np.float32]
+    latest_us: NDArray[np.int64]
+    states: States
+
+
 class OnlineFeatures:
-    """Computes features of single events for one catalog. One object a thread: it works in its own memory."""
+    """Computes the features of one catalog. One object a thread: it works in its own memory."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self._inputs = catalog.inputs
-        self._labelled = [p for p, formula in enumerate(self._inputs) if formula == Column(KNOWN_FRAUD)]
-        self._input_columns = catalog.input_columns
-        self._input_step = Derivation(self._inputs, self._input_columns, [])
-        self._feature_step = feature_derivation(catalog)
-        self._timelines = {entity: timeline_of(catalog, entity) for entity in catalog.rollings}
+        self._labelled = [p for p, formula in enumerate(catalog.inputs) if formula == Column(KNOWN_FRAUD)]
+        self._columns = sorted({*catalog.input_columns, *catalog.formula_columns})
+        self._input_step = Derivation(catalog.inputs, self._columns, [])
+        formulas = [feature.formula for feature in catalog.features]
+        self._feature_step = Derivation(formulas, self._columns, catalog.all_rollings)
+        self._entities = {entity: number for number, entity in enumerate(catalog.rollings)}
+        self._folds = EntityFolds(
+            [_aggregates_of(catalog, entity) for entity in self._entities],
+            catalog.inputs,
+            bytes.fromhex(catalog.fingerprint),
+        )
         self._amended = [entity for entity, rollings in catalog.rollings.items() if any(r.delayed for r in rollings)]
 
     def keys(self, event: Mapping[str, Any]) -> dict[Entity, bytes]:
         """The store's key for each entity of the event; an entity with a null part has none."""
-        return _keys(event, self._timelines)
+        return _keys(event, self._entities)
 
     def labelled_keys(self, event: Mapping[str, Any]) -> dict[Entity, bytes]:
         """The keys whose states change when the event's label becomes known."""
@@ -77,23 +98,31 @@ class OnlineFeatures:
             StoreError: for a state that was written under another catalog, or is damaged.
             CatalogError: if a sum leaves the range of int64.
         """
-        time = event["event_us"]
-        inputs = self._input_step.to_integers(to_vector(event, self._input_columns))[:, 0]
-        aggregates = np.empty((len(self.catalog.all_rollings), 1), np.int64)
-        after: States = {}
-        latest, place = time, 0
-        for entity, timeline in self._timelines.items():
-            seen = aggregates[place : place + timeline.size, 0]
-            place += timeline.size
-            key = keys.get(entity)
-            if key is None:
-                seen[:] = NULL
-                continue
-            seen[:], key_latest, after[key] = timeline.step(states[key], time, inputs)
-            latest = max(latest, key_latest)
-        vector = np.empty((1, len(self.catalog.features)), np.float32)
-        self._feature_step.to_floats(to_vector(event, self.catalog.formula_columns), aggregates, vector)
-        return Features(vector[0], after, latest)
+        batch = self.compute_all([event], [keys], states)
+        return Features(batch.vectors[0], batch.states, int(batch.latest_us[0]))
+
+    def compute_all(
+        self,
+        events: Sequence[Mapping[str, Any]],
+        keys: Sequence[Mapping[Entity, bytes]],
+        states: Mapping[bytes, bytes | None],
+    ) -> Batch:
+        """What `compute` gives for each event in turn, on the states that the events before it left.
+
+        Args:
+            events: each as `compute` takes it, in the order in which they count.
+            keys: what `keys` gave for each; states: what the store holds under all of them.
+
+        Raises:
+            StoreError, CatalogError: as `compute`, for any of the events; one at a time tells for which.
+        """
+        columns = rows_to_matrix(events, self._columns)
+        inputs = np.ascontiguousarray(self._input_step.to_integers(columns).T)
+        times = np.array([event["event_us"] for event in events], np.int64)
+        taken = self._folds.take(_members(self._entities, keys), states, times, inputs)
+        vectors = np.empty((len(events), len(self.catalog.features)), np.float32)
+        self._feature_step.to_floats(columns, np.ascontiguousarray(taken.seen.T), vectors)
+        return Batch(vectors, taken.latest, taken.states)
 
     def relabel(
         self,
@@ -116,15 +145,18 @@ class OnlineFeatures:
             state = states[key]
             if state is not None:
                 for source in self._labelled:
-                    state = self._timelines[entity].relabel(state, event["event_us"], source, change)
+                    state = self._folds.relabel(self._entities[entity], state, event["event_us"], source, change)
                 after[key] = state
         return after
 
 
 def timeline_of(catalog: Catalog, entity: Entity) -> Timeline:
     """The fold of one of the catalog's entities."""
-    aggregates = [Aggregate(rolling, catalog.window(rolling)) for rolling in catalog.rollings[entity]]
-    return Timeline(aggregates, catalog.inputs, bytes.fromhex(catalog.fingerprint))
+    return Timeline(_aggregates_of(catalog, entity), catalog.inputs, bytes.fromhex(catalog.fingerprint))
+
+
+def _aggregates_of(catalog: Catalog, entity: Entity) -> list[Aggregate]:
+    return [Aggregate(rolling, catalog.window(rolling)) for rolling in catalog.rollings[entity]]
 
 
 def states_of(events: pl.DataFrame, catalog: Catalog, threads: int | None = None) -> Iterator[tuple[bytes, int, bytes]]:
@@ -156,6 +188,18 @@ def states_of(events: pl.DataFrame, catalog: Catalog, threads: int | None = None
                 keys = zip(*(part[start : start + len(states)].to_list() for part in parts), strict=True)
                 for position, (values, state) in enumerate(zip(keys, states, strict=True), start):
                     yield _key(entity, values), int(latest[position]), state
+
+
+def _members(entities: Iterable[Entity], keys: Sequence[Mapping[Entity, bytes]]) -> list[dict[bytes, list[int]]]:
+    """Of each entity, the events that have each key."""
+    members: list[dict[bytes, list[int]]] = []
+    for entity in entities:
+        events_of: dict[bytes, list[int]] = {}
+        for event, of_event in enumerate(keys):
+            if (key := of_event.get(entity)) is not None:
+                events_of.setdefault(key, []).append(event)
+        members.append(events_of)
+    return members
 
 
 def _keys(event: Mapping[str, Any], entities: Any) -> dict[Entity, bytes]:

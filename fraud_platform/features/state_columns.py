@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud_platform.features.compilation import compiled
+from fraud_platform.features.compilation import compiled_in_place
 from fraud_platform.features.fold import NULL
 
 Int64 = NDArray[np.int64]
@@ -21,7 +21,7 @@ _BITS = 8
 _TOP_BIT = 1 << (_BITS - 1)
 
 
-@compiled
+@compiled_in_place
 def width_of(columns: Int64, column: int, size: Any, empty: Any) -> int:
     """The bytes that each of a column's values needs; 0 where all are what an empty bucket holds."""
     bits = others = np.int64(0)
@@ -38,7 +38,7 @@ def width_of(columns: Int64, column: int, size: Any, empty: Any) -> int:
     return width
 
 
-@compiled
+@compiled_in_place
 def put_column(columns: Int64, column: int, size: Any, width: int, buffer: Bytes, place: Any) -> Any:
     """Write a column's first values at a place of the buffer; returns the place after them."""
     count, start = np.uint64(size), np.uint64(place)
@@ -51,7 +51,7 @@ def put_column(columns: Int64, column: int, size: Any, width: int, buffer: Bytes
     return place + width * size
 
 
-@compiled
+@compiled_in_place
 def take_column(columns: Int64, column: int, size: Any, width: Any, empty: Any, buffer: Bytes, place: Any) -> Any:
     """Read a column's first values at a place of the buffer, which must hold them; returns the place after them."""
     count, start = np.uint64(size), np.uint64(place)

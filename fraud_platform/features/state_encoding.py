@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fraud_platform.features.buckets import BUCKETS, LATEST, OVERFLOW, Int64, Plan, State, compact, empty_of, reset
-from fraud_platform.features.compilation import compiled
+from fraud_platform.features.compilation import compiled_in_place
 from fraud_platform.features.expressions import DISTINCT_LIMIT
 from fraud_platform.features.fold import NULL
 from fraud_platform.features.state_columns import WIDEST, Bytes, put_column, take_column, width_of
@@ -18,13 +18,19 @@ from fraud_platform.features.state_columns import WIDEST, Bytes, put_column, tak
 FORMAT = 3
 """The version of the encoding, a byte in every state's header."""
 
+
+def header_of(fingerprint: bytes) -> bytes:
+    """What every encoded state of a catalog begins with, before what `encode` writes."""
+    return fingerprint + bytes([FORMAT])
+
+
 _WIDEST_GAP = 4
 """Bytes: more units than the longest window has."""
 _FURTHEST = 1 << 62
 """Microseconds from 1970 to a latest instant, at most: what is reckoned from it stays in the range of int64."""
 
 
-@compiled
+@compiled_in_place
 def _put(buffer: Bytes, place: int, value: int) -> int:
     """Append a variable-length integer: NULL is 0, others one more than their zigzag code."""
     code = np.uint64(0)
@@ -38,7 +44,7 @@ def _put(buffer: Bytes, place: int, value: int) -> int:
     return place + 1
 
 
-@compiled
+@compiled_in_place
 def _take(buffer: Bytes, place: int) -> tuple[Any, int]:
     """The integer at a place and the place after it; beyond the end, NULL and a place past it."""
     code, shift = np.uint64(0), np.uint64(0)
@@ -55,10 +61,23 @@ def _take(buffer: Bytes, place: int) -> tuple[Any, int]:
     return NULL, buffer.size + 1
 
 
-@compiled
-def encode(plan: Plan, state: State, buffer: Bytes, place: int) -> int:
-    """Write the state at a place of the buffer; returns the place after it."""
+@compiled_in_place
+def tidy(plan: Plan, state: State) -> None:
+    """Let go what no future window sees. What is encoded is tidy, so a state that stays in memory is made so too."""
     compact(plan, state)
+    for kind in range(plan.distincts.size):
+        kept = 0
+        for known in range(state.seen_sizes[kind]):
+            if state.header[LATEST] - state.seen[kind, known, 1] <= plan.furthest:
+                state.seen[kind, kept, 0] = state.seen[kind, known, 0]
+                state.seen[kind, kept, 1] = state.seen[kind, known, 1]
+                kept += 1
+        state.seen_sizes[kind] = kept
+
+
+@compiled_in_place
+def encode(plan: Plan, state: State, buffer: Bytes, place: int) -> int:
+    """Write a tidy state at a place of the buffer; returns the place after it."""
     header, latest = state.header, state.header[LATEST]
     for value in header[:OVERFLOW]:
         place = _put(buffer, place, value)
@@ -69,16 +88,9 @@ def encode(plan: Plan, state: State, buffer: Bytes, place: int) -> int:
     for kind in range(plan.lasts.size):
         place = _put(buffer, place, state.lasts[kind, 0])
         place = _put(buffer, place, NULL if state.lasts[kind, 1] == NULL else latest - state.lasts[kind, 1])
-    furthest = plan.unit * (plan.steps[-1, 0] + plan.steps[:, 1].max())
     for kind in range(plan.distincts.size):
-        kept = 0
+        place = _put(buffer, place, state.seen_sizes[kind])
         for known in range(state.seen_sizes[kind]):
-            if latest - state.seen[kind, known, 1] <= furthest:
-                state.seen[kind, kept] = state.seen[kind, known]
-                kept += 1
-        state.seen_sizes[kind] = kept
-        place = _put(buffer, place, kept)
-        for known in range(kept):
             place = _put(buffer, place, state.seen[kind, known, 0])
             place = _put(buffer, place, latest - state.seen[kind, known, 1])
         place = _put(buffer, place, state.waiting_sizes[kind])
@@ -89,7 +101,7 @@ def encode(plan: Plan, state: State, buffer: Bytes, place: int) -> int:
     return _put_buckets(plan.slots, state.starts, state.columns, header[BUCKETS], latest // plan.unit, buffer, place)
 
 
-@compiled
+@compiled_in_place
 def _put_buckets(
     slots: Int64, starts: Int64, columns: Int64, size: Any, latest: Any, buffer: Bytes, widths: int
 ) -> int:
@@ -106,7 +118,7 @@ def _put_buckets(
     return place
 
 
-@compiled
+@compiled_in_place
 def decode(plan: Plan, state: State, buffer: Bytes) -> bool:
     """Fill the state; returns whether the bytes are a whole state of this plan."""
     reset(state)
@@ -144,7 +156,7 @@ def decode(plan: Plan, state: State, buffer: Bytes) -> bool:
     return _take_buckets(plan.slots, state.starts, state.columns, buckets, latest // plan.unit, buffer, place)
 
 
-@compiled
+@compiled_in_place
 def _take_buckets(
     slots: Int64, starts: Int64, columns: Int64, size: Any, latest: Any, buffer: Bytes, widths: int
 ) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fraud_platform.features.bucket_fold import settle
 from fraud_platform.features.buckets import BUCKETS, LATEST, OVERFLOW, WAITING, Int64, Plan, State, place_of
-from fraud_platform.features.compilation import compiled
+from fraud_platform.features.compilation import compiled_in_place
 from fraud_platform.features.expressions import DISTINCT_LIMIT
 from fraud_platform.features.fold import DISTINCT, LAST, MAX, MIN, NULL, window_of
 
@@ -22,7 +22,7 @@ _LOW = (1 << _HALF) - 1
 _SIGN = 1 << (_HALF - 1)
 
 
-@compiled
+@compiled_in_place
 def see(plan: Plan, state: State, time: Any, out: Any) -> None:
     """The aggregates that an event at this time sees. The event itself must be added next."""
     if state.header[WAITING] and time > state.header[LATEST]:
@@ -49,7 +49,7 @@ def see(plan: Plan, state: State, time: Any, out: Any) -> None:
                 out[read] = _sum(columns, position, first, last, state.header)
 
 
-@compiled
+@compiled_in_place
 def _sum(columns: Int64, slot: int, first: Any, last: Any, header: Int64) -> Any:
     """The exact sum: upper and lower halves apart, which cannot overflow, and one look at the range at the end."""
     high = low = np.int64(0)
@@ -64,7 +64,7 @@ def _sum(columns: Int64, slot: int, first: Any, last: Any, header: Int64) -> Any
     return high << _HALF | low
 
 
-@compiled
+@compiled_in_place
 def _largest(columns: Int64, slot: int, first: Any, last: Any) -> int:
     largest = NULL  # which is the least
     for place in range(np.uint64(first), np.uint64(last)):
@@ -72,7 +72,7 @@ def _largest(columns: Int64, slot: int, first: Any, last: Any) -> int:
     return largest
 
 
-@compiled
+@compiled_in_place
 def _least(columns: Int64, slot: int, first: Any, last: Any) -> int:
     least, found = _LARGEST, 0
     for place in range(np.uint64(first), np.uint64(last)):

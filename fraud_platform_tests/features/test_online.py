@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud_platform.errors import StoreError
+from fraud_platform.errors import CatalogError, StoreError
 from fraud_platform.features.batch import compute_features
 from fraud_platform.features.expressions import DAY
-from fraud_platform.features.online import Features, OnlineFeatures, states_of
+from fraud_platform.features.online import Batch, Features, OnlineFeatures, states_of
 from fraud_platform.features.selection import build_catalog
 from fraud_platform.transactions.contract import TRANSACTION_COLUMNS
 from fraud_platform_tests.features.histories import CATALOG, START, event, to_frame
@@ -29,6 +29,12 @@ class Replay:
         features = self.online.compute(row, keys, {key: self.states.get(key) for key in keys.values()})
         self.states |= features.states
         return features
+
+    def see_all(self, rows: list[dict[str, Any]]) -> Batch:
+        keys = [self.online.keys(row) for row in rows]
+        batch = self.online.compute_all(rows, keys, {key: self.states.get(key) for one in keys for key in one.values()})
+        self.states |= batch.states
+        return batch
 
 
 @given(st.lists(event, min_size=1, max_size=25))
@@ -52,6 +58,53 @@ def test_states_rebuilt_from_history_go_on_as_if_they_had_seen_every_event(
     replay = Replay({key: state for key, _, state in rebuilt})
     online = np.array([replay.see(row).vector for row in frame[half:].to_dicts()])
     np.testing.assert_array_equal(online, compute_features(frame, CATALOG)[half:])
+
+
+@given(rows=st.lists(st.tuples(event, st.just(0) | st.integers(0, 40 * DAY)), min_size=1, max_size=25), data=st.data())
+@settings(max_examples=100)
+def test_events_at_once_give_to_the_last_bit_what_each_gives_in_turn(
+    rows: list[tuple[dict[str, Any], int]], data: st.DataObject
+) -> None:
+    """Whatever keys they share, whichever are missing or late, from whatever states, in sequences of any length."""
+    events = to_frame([row for row, _ in rows]).to_dicts()
+    events = [row | {"event_us": row["event_us"] - late} for row, (_, late) in zip(events, rows, strict=True)]
+    alone, together, place = Replay(), Replay(), 0
+    while place < len(events):
+        some = events[place : place + data.draw(st.integers(1, len(events) - place))]
+        place += len(some)
+        single = [alone.see(row) for row in some]
+        batch = together.see_all(some)
+        assert batch.vectors.tobytes() == np.array([features.vector for features in single]).tobytes()
+        assert batch.latest_us.tolist() == [features.latest_us for features in single]
+        assert together.states == alone.states
+
+
+def test_no_events_give_no_features_and_leave_no_states() -> None:
+    batch = Replay().see_all([])
+    assert batch.vectors.shape == (0, len(CATALOG.features)) and batch.latest_us.shape == (0,) and not batch.states
+
+
+def test_a_sum_out_of_range_in_a_sequence_changes_nothing_and_leaves_the_driver_usable() -> None:
+    row = {"event_us": START, "known_fraud": 0, "customer_id": "ann", "amount_cents": 5 * 2**60}
+    replay = Replay()
+    replay.see_all([row, row | {"customer_id": "bob"}])
+    before = dict(replay.states)
+    with pytest.raises(CatalogError, match="range of int64"):
+        replay.see_all([row | {"event_us": START + 1, "customer_id": who} for who in ("bob", "cid", "ann", "ann")])
+    assert replay.states == before
+    after = replay.see_all(
+        [row | {"event_us": START + 1, "customer_id": who, "amount_cents": 1} for who in ("bob", "cid")]
+    )
+    assert after.vectors[:, CATALOG.names.index("customer_count_1d")].tolist() == [1, 0]
+
+
+def test_a_damaged_state_in_a_sequence_is_refused(history: pl.DataFrame) -> None:
+    replay, rows = Replay(), history.to_dicts()
+    replay.see_all(rows[:-2])
+    key = replay.online.keys(rows[-1])[("merchant_id",)]
+    replay.states[key] = replay.states[key][:-1]
+    with pytest.raises(StoreError, match="damaged"):
+        replay.see_all(rows[-2:])
 
 
 def test_a_late_event_is_seen_by_those_after_it_and_says_so() -> None:

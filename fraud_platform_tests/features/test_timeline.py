@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_platform.errors import CatalogError, StoreError
+from fraud_platform.features.entity_folds import EntityFolds
 from fraud_platform.features.expressions import (
     DAY,
     DISTINCT_LIMIT,
@@ -21,11 +22,12 @@ from fraud_platform.features.expressions import (
     step_of,
 )
 from fraud_platform.features.fold import NULL, group_rows
-from fraud_platform.features.timeline import Aggregate, Timeline
+from fraud_platform.features.plans import Aggregate
+from fraud_platform.features.timeline import Timeline
 from fraud_platform_tests.features.histories import START, gaps
 from fraud_platform_tests.features.naive import naive_rolling
 
-VALUE, FRAUD = Column("value"), Column(KNOWN_FRAUD)
+INPUTS = VALUE, FRAUD = Column("value"), Column(KNOWN_FRAUD)
 HEADER = bytes.fromhex("0123456789abcdef")
 SPANS = (MINUTE, 10 * MINUTE, HOUR, DAY, 7 * DAY, 30 * DAY)
 
@@ -42,8 +44,24 @@ ALL = [
 ]
 
 
-def timeline(aggregates: list[Aggregate] = ALL, header: bytes = HEADER) -> Timeline:
-    return Timeline(aggregates, [VALUE, FRAUD], header)
+class Fold(Timeline):
+    """One entity: its many events at once, and its single events as the online driver takes them."""
+
+    def __init__(self, aggregates: list[Aggregate], fingerprint: bytes) -> None:
+        super().__init__(aggregates, INPUTS, fingerprint)
+        self._single = EntityFolds([aggregates], INPUTS, fingerprint)
+
+    def step(self, state: bytes | None, time: int, inputs: np.ndarray) -> tuple[np.ndarray, int, bytes]:
+        """What an event sees, its key's latest instant, and the key's state with the event in it."""
+        taken = self._single.take([{b"key": [0]}], {b"key": state}, np.array([time]), inputs[np.newaxis])
+        return taken.seen[0], int(taken.latest[0]), taken.states[b"key"]
+
+    def relabel(self, state: bytes, time: int, source: int, change: int) -> bytes:
+        return self._single.relabel(0, state, time, source, change)
+
+
+def timeline(aggregates: list[Aggregate] = ALL, header: bytes = HEADER) -> Fold:
+    return Fold(aggregates, header)
 
 
 def row(value: int | None, fraud: int = 0) -> np.ndarray:
