@@ -31,7 +31,7 @@ import msgspec
 
 from fraud_platform.errors import AccessError
 
-Role = Literal["score", "label", "analyst", "admin"]
+Role = Literal["score", "label", "analyst", "metrics", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 PREFIX = "fp_"

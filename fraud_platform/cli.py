@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fraud_platform.deployment_commands import deployment
 from fraud_platform.errors import FraudPlatformError
 from fraud_platform.key_commands import keys
 from fraud_platform.settings import load_settings
@@ -37,6 +38,7 @@ def main() -> None:
 
 
 main.add_command(keys)
+main.add_command(deployment)
 
 
 @main.command()

@@ -37,7 +37,7 @@ def champion() -> None:
 
 @deployment.command("challenger")
 @click.argument("version", metavar="VERSION|ALIAS")
-@click.option("--percent", type=click.FloatRange(0, 100), help="let it decide for this share of customers; else: shadow")
+@click.option("--percent", type=click.FloatRange(0, 100), help="decide for this share of customers; else: shadow")
 def challenger(version: str, percent: float | None) -> None:
     """Try VERSION beside the champion: in shadow, where it is logged and never answers, or for a share of customers."""
     from fraud_platform.defs.deployment import deploy_challenger

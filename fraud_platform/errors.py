@@ -4,7 +4,7 @@ FraudPlatformError
 ├── SettingsError        an environment variable or .env entry cannot be used
 ├── SourceError          a source's YAML file is wrong, or does not fit the data it describes
 │   └── UnreadableData   a file of the source is missing, empty or cannot be parsed at all
-├── WarehouseError       the DuckDB file or a partition cannot be read or written
+├── WarehouseError       the DuckDB file, a partition or the audit log cannot be read or written
 ├── CatalogError         a feature cannot be computed, or a fingerprint is not the catalog's
 ├── StoreError           the online store cannot be read, or holds another catalog's state
 ├── TrainingError        the training data cannot give a model (no frauds, too few days …)
@@ -35,7 +35,7 @@ class UnreadableData(SourceError):
 
 
 class WarehouseError(FraudPlatformError):
-    """The DuckDB file or a partition cannot be read or written."""
+    """The DuckDB file, a partition or the audit log cannot be read or written."""
 
 
 class CatalogError(FraudPlatformError):

@@ -9,7 +9,7 @@
 | POST /labels | whether the verdict is news | label, analyst |
 | GET /health | how the service is: 503 where it cannot decide | |
 | GET /livez, /readyz | 200 while the process answers; while it can decide | |
-| GET /metrics | the counters of all workers, Prometheus text | admin |
+| GET /metrics | the counters of all workers, Prometheus text | metrics |
 | GET, POST /test | a decision on a canned transaction that leaves no trace | admin |
 | GET /docs, /openapi.json | this table, in full | |
 | GET / | the console, see `console` | |
@@ -29,7 +29,7 @@ Every error is `{"code", "message", "field", "fix"}`:
 | 415 | unsupported_media_type | a Content-Type other than JSON in UTF-8, or a compressed body |
 | 422 | invalid_transaction, invalid_batch, invalid_label | not JSON, or not as the contract wants it |
 | 500 | internal_error | a defect of the service: its log has the traceback |
-| 503 | unavailable | the store or the model cannot be used |
+| 503 | unavailable | the store, the model or the audit log cannot be used |
 """
 
 import asyncio
@@ -60,13 +60,7 @@ from bentos.fraud_scoring.body import (
 )
 from bentos.fraud_scoring.worker import Worker
 from fraud_platform.decisions.journal import Decision
-from fraud_platform.errors import (
-    ArtefactError,
-    CatalogError,
-    ConflictingTransaction,
-    InvalidTransaction,
-    StoreError,
-)
+from fraud_platform.errors import ConflictingTransaction, FraudPlatformError, InvalidTransaction, StoreError
 from fraud_platform.transactions.label_request import decode_label
 
 log = logging.getLogger("bentoml.fraud_scoring")
@@ -186,7 +180,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/labels", ("label", "analyst"), label),
     Endpoint("GET", "/health", (), health),
     Endpoint("GET", "/readyz", (), ready),
-    Endpoint("GET", "/metrics", ("admin",), show_metrics),
+    Endpoint("GET", "/metrics", ("metrics",), show_metrics),
     Endpoint("GET", "/test", ("admin",), self_test),
     Endpoint("POST", "/test", ("admin",), self_test),
     Endpoint("GET", "/openapi.json", (), show_openapi),
@@ -247,7 +241,7 @@ def refuse(error: Exception) -> tuple[int, Refusal, dict[str, str]]:
     elif isinstance(error, ConflictingTransaction):
         fix = "Send a correction under a new transaction_id."
         status, refusal = 409, Refusal("conflicting_transaction", str(error), "transaction_id", fix)
-    elif isinstance(error, (StoreError, ArtefactError, CatalogError)):
+    elif isinstance(error, FraudPlatformError):
         log.error("Unavailable: %s", error)
         status, refusal = 503, Refusal("unavailable", str(error), None, "Send the same request again later.")
     else:

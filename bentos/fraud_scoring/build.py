@@ -20,8 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("transactions", "features", "models", "decisions")
 """The packages that the service needs; what trains, monitors or orchestrates stays out."""
 
+LEAVES = ("__init__.py", "access.py", "audit.py", "errors.py", "pseudonyms.py", "settings.py", "warehouse.py")
+
 LIBRARIES = (
     "bentoml",
+    "itsdangerous",
+    "jinja2",
+    "limits",
     "lmdb",
     "msgspec",
     "numba",
@@ -29,9 +34,12 @@ LIBRARIES = (
     "onnxruntime",
     "polars",
     "prometheus-client",
+    "psutil",
     "pydantic-settings",
+    "python-json-logger",
     "pyyaml",
     "redis",
+    "rule-engine",
     "starlette",
 )
 """What the service imports; the same versions as it was built beside."""
@@ -79,7 +87,7 @@ def stage(folder: Path) -> None:
     shutil.copytree(ROOT / "bentos", folder / "bentos", ignore=ignore)
     package = folder / "fraud_platform"
     package.mkdir()
-    for name in ("__init__.py", "settings.py", "errors.py", "warehouse.py"):
+    for name in LEAVES:
         shutil.copy(ROOT / "fraud_platform" / name, package / name)
     for part in PARTS:
         shutil.copytree(ROOT / "fraud_platform" / part, package / part, ignore=ignore)

@@ -137,8 +137,8 @@ def render() -> tuple[bytes, str]:
     is the only one.
     """
     registry = REGISTRY
-    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        _forget_the_dead(Path(folder))
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        _forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
     return generate_latest(registry), CONTENT_TYPE_LATEST

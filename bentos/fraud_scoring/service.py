@@ -51,7 +51,7 @@ _app = build_app(_stage)
 @bentoml.service(
     name="fraud_scoring",
     workers=1,
-    http={"host": "127.0.0.1"},
+    http={"host": "127.0.0.1"},  # pyright: ignore[reportArgumentType] - a string is what it takes
     traffic={"timeout": REQUEST_SECONDS},
     tracing={"excluded_urls": ".*"},
     logging={"access": {"enabled": False}},
@@ -103,7 +103,8 @@ class FraudScoring:
         gc.freeze()
 
 
-FraudScoring.add_asgi_middleware(Front, ours=Edge(_app))  # pyright: ignore[reportArgumentType] - the type asks for a factory
+FraudScoring.add_asgi_middleware(Edge)  # pyright: ignore[reportArgumentType] - the type asks for a factory
+FraudScoring.add_asgi_middleware(Front, ours=_app)  # pyright: ignore[reportArgumentType]
 
 
 def load(settings: Settings) -> Worker:

@@ -201,7 +201,7 @@ class Worker:
         metrics.LABELS.labels(report.source, str(report.is_fraud).lower(), str(news).lower()).inc()
         if news:
             details = {"decision_id": decision_key(report.transaction_id).hex(), "source": report.source}
-            self.audit.write(by, "label_given", details | {"is_fraud": report.is_fraud})
+            await asyncio.to_thread(self.audit.write, by, "label_given", details | {"is_fraud": report.is_fraud})
         return news
 
     def decided(self, decision_id: str) -> Decided:
@@ -321,7 +321,8 @@ class Worker:
         before = self.models.champion
         await self.lane.run(lambda: self._use(router))
         if router.champion is not None and router.champion is not before:
-            self.audit.write("service", "model_taken_up", {"champion": router.champion.version})
+            details = {"champion": router.champion.version}
+            await asyncio.to_thread(self.audit.write, "service", "model_taken_up", details)
         return "; ".join(problems) or None
 
     def _use(self, router: Router) -> None:
@@ -335,7 +336,8 @@ class Worker:
         except FraudPlatformError as error:
             return str(error)
         await self.lane.run(lambda: setattr(self.scorer, "rules", rules))
-        self.audit.write("service", "rules_taken_up", {"digest": rules.digest, "rules": len(rules.rules)})
+        details = {"digest": rules.digest, "rules": len(rules.rules)}
+        await asyncio.to_thread(self.audit.write, "service", "rules_taken_up", details)
         return None
 
     async def _reload_keys(self) -> str | None:

@@ -157,22 +157,23 @@ class Router:
         if self.challenger is not None and self.mode == "ab":
             chosen = np.array([in_experiment(customer, self.percent) for customer in customers], bool)
         routed: list[Routed] = [Routed("rules", None, None, degraded=True)] * len(matrix)
-        for role, candidate, rows in (
-            ("challenger", self.challenger, np.flatnonzero(chosen)),
-            ("champion", self.champion, np.flatnonzero(~chosen)),
-        ):
+        asked: dict[ServedBy, tuple[Candidate | None, NDArray[np.intp]]] = {
+            "challenger": (self.challenger, np.flatnonzero(chosen)),
+            "champion": (self.champion, np.flatnonzero(~chosen)),
+        }
+        for role, (candidate, rows) in asked.items():
             for row, one in zip(rows.tolist(), self._ask(role, candidate, matrix[rows]), strict=True):
                 routed[row] = one
         if self.challenger is not None and self.mode == "shadow" and len(matrix):
             routed = self._with_shadow(self.challenger, matrix, routed)
         return routed
 
-    def _ask(self, role: Any, candidate: Candidate | None, matrix: Matrix) -> list[Routed]:
+    def _ask(self, role: ServedBy, candidate: Candidate | None, matrix: Matrix) -> list[Routed]:
         """The model of a role, or whichever takes its place."""
         if not len(matrix):
             return []
-        stand_ins = [("champion", self.champion)] if role == "challenger" else []
-        for served_by, one in ((role, candidate), *stand_ins, ("fallback", self.fallback)):
+        in_turn: dict[ServedBy, Candidate | None] = {role: candidate, "champion": self.champion}
+        for served_by, one in (in_turn | {"fallback": self.fallback}).items():
             if one is not None and (found := one.ask(matrix)) is not None:
                 return [Routed(served_by, one, p, degraded=served_by != role) for p in found]
         return [Routed("rules", None, None, degraded=True)] * len(matrix)

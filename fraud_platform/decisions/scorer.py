@@ -291,10 +291,14 @@ class Scorer:
         clock, started = time.perf_counter, time.perf_counter()
         labels = [_label(snapshot.records[one.label_at]) for one in new]
         events = [self._counted(one.event, label) for one, label in zip(new, labels, strict=True)]
-        vectors, latest, states = self._compute(new, events, snapshot)
+        try:
+            batch = self._features.compute_all(events, [one.keys for one in new], snapshot.states)
+        except FraudPlatformError as error:
+            raise _OfOneTransaction(error) from error
         self._observe("features", clock() - started)
+        latest = batch.latest_us.tolist()
         late = [moment > event["event_us"] for moment, event in zip(latest, events, strict=True)]
-        found = self._decide(list(zip(new, events, strict=True)), vectors, late)
+        found = self._decide(list(zip(new, events, strict=True)), batch.vectors, late)
         started = clock()
         records: dict[bytes, bytes] = {}
         entries: list[NewEntry] = []
@@ -308,7 +312,7 @@ class Scorer:
                 records[one.label_at] = encode(_with_counts(label, counts))
             elif decided.decision.action == "review":
                 queue[one.decision_at] = min(decided.decision.expected_loss, MOST_PRIORITY)
-        change = Change(records, states, max(latest), entries, queue)
+        change = Change(records, batch.states, max(latest), entries, queue)
         committed = self.store.commit(snapshot, change) is not None
         self._observe("commit", clock() - started)
         return committed
@@ -317,25 +321,6 @@ class Scorer:
         """The event as the states take it in: with its label, where that came before it."""
         counts = label is not None and label.is_fraud and self._in_time(event, label.reported_us)
         return {**event, KNOWN_FRAUD: int(counts)}
-
-    def _compute(
-        self, new: list[_Asked], events: list[dict[str, Any]], snapshot: Snapshot
-    ) -> tuple[NDArray[np.float32], list[int], dict[bytes, bytes]]:
-        """Features (n, d), the latest instant of each one's keys, and the states after all of them."""
-        states: dict[bytes, bytes | None] = dict(snapshot.states)
-        after: dict[bytes, bytes] = {}
-        vectors = np.empty((len(new), len(self.catalog.features)), np.float32)
-        latest: list[int] = []
-        for row, (one, event) in enumerate(zip(new, events, strict=True)):
-            try:
-                features = self._features.compute(event, one.keys, states)
-            except FraudPlatformError as error:
-                raise _OfOneTransaction(error) from error
-            vectors[row] = features.vector
-            latest.append(features.latest_us)
-            after |= features.states
-            states |= features.states
-        return vectors, latest, after
 
     def _decide(
         self, new: list[tuple[_Asked, dict[str, Any]]], vectors: NDArray[np.float32], late: list[bool]
@@ -397,7 +382,7 @@ class Scorer:
 
 
 class _OfOneTransaction(Exception):
-    """A transaction whose features cannot be computed."""
+    """The features of one of the transactions cannot be computed."""
 
     def __init__(self, cause: FraudPlatformError) -> None:
         super().__init__(str(cause))
