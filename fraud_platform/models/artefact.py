@@ -1,9 +1,10 @@
 """The artefact: one directory that holds a model and all that was fitted with it; no pickle.
 
-    model.onnx   the graph that serves
-    model.*      the native model, for exact reasons, where its library has a format that is no pickle
-    model.json   a `ModelCard`, with the calibrator that turns the graph's scores into probabilities
-    SHA256SUMS   the digest of each of these, as `sha256sum --check` reads it
+    model.onnx       the graph that serves
+    model.*          the native model, where its library has a format that is no pickle
+    model.json       a `ModelCard`, with the calibrator that turns the graph's scores into probabilities
+    explanation.npz  what `explanation` gives reasons from
+    SHA256SUMS       the digest of each of these, as `sha256sum --check` reads it
 
 Loading and predicting import onnxruntime, numpy and msgspec, and nothing that trains.
 """
@@ -29,10 +30,9 @@ if TYPE_CHECKING:
     from fraud_platform.models.evaluation import Evaluation
     from fraud_platform.models.training import TrainedModel
 
-FORMAT_VERSION = 2
-ONNX_FILE, CARD_FILE, DIGESTS_FILE = "model.onnx", "model.json", "SHA256SUMS"
+FORMAT_VERSION = 3
+ONNX_FILE, CARD_FILE, EXPLANATION_FILE, DIGESTS_FILE = "model.onnx", "model.json", "explanation.npz", "SHA256SUMS"
 CHUNK_ROWS = 65_536
-TOLERANCE = 1e-6
 LIBRARIES = ("xgboost", "lightgbm", "scikit-learn", "onnx", "onnxmltools", "skl2onnx", "onnxruntime", "numpy", "polars")
 AGAIN = (
     "Delete the directory and materialize `candidate_models` again, or copy it again, whole, from where it was made."
@@ -141,13 +141,20 @@ def save(trained: "TrainedModel", evaluation: "Evaluation", folder: Path, model_
     model gives the same name; one that exists is left alone.
 
     Raises:
-        ArtefactError: if ONNX and the native model disagree.
+        ArtefactError: if ONNX and the native model disagree, or the graph cannot be explained.
     """
+    from fraud_platform.models.additive import write_members
+    from fraud_platform.models.onnx_members import explained
+    from fraud_platform.models.verification import verify_explanation, verify_onnx
+
     folder.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder))
     try:
-        files = [ONNX_FILE, CARD_FILE]
-        (building / ONNX_FILE).write_bytes(trained.model.to_onnx())
+        files = [ONNX_FILE, CARD_FILE, EXPLANATION_FILE]
+        graph = trained.model.to_onnx()
+        (building / ONNX_FILE).write_bytes(graph)
+        members = explained(graph, trained.snapshot, trained.feature_columns)
+        write_members(members, building / EXPLANATION_FILE)
         if trained.model.file_name is not None:
             trained.model.save(building / trained.model.file_name)
             files.append(trained.model.file_name)
@@ -157,6 +164,7 @@ def save(trained: "TrainedModel", evaluation: "Evaluation", folder: Path, model_
         (building / DIGESTS_FILE).write_text("".join(lines))
         artefact = Artefact.load(building)
         verify_onnx(trained, artefact)
+        verify_explanation(trained, artefact)
         building.chmod(0o755)
         target = folder / artefact.digest[:16]
         if target.exists():
@@ -166,38 +174,6 @@ def save(trained: "TrainedModel", evaluation: "Evaluation", folder: Path, model_
         return target
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-def verify_onnx(trained: "TrainedModel", artefact: Artefact, rows: int = 10_000) -> float:
-    """Score snapshot rows, half of them with inputs struck out at random, with both models.
-
-    Returns:
-        The greatest difference of the two scores.
-
-    Raises:
-        ArtefactError: if it is above 1e-6 anywhere.
-    """
-    from fraud_platform.models.training import input_matrix
-
-    frame = trained.snapshot.read(columns=list(trained.feature_columns))
-    random = np.random.default_rng(trained.seed)
-    chosen = np.sort(random.choice(frame.height, size=min(rows, frame.height), replace=False))
-    matrix = input_matrix(frame[chosen], trained.feature_columns)
-    struck_out = random.random(matrix.shape) < 0.2
-    struck_out[::2] = False
-    matrix[struck_out] = np.nan
-    matrix[-1] = np.nan
-    native, served = trained.model.predict(matrix), artefact.score(matrix)
-    difference = np.abs(native - served)
-    apart = int((~(difference <= TOLERANCE)).sum())  # a NaN counts as apart
-    if apart:
-        worst = int(np.argmax(difference))
-        raise ArtefactError(
-            f"{artefact.path / ONNX_FILE} is not the native model: {apart} of {len(matrix)} scores differ by more than "
-            f"{TOLERANCE:g}, the worst {native[worst]:.9g} against {served[worst]:.9g}. "
-            "Check that onnxmltools supports this version of the library and these parameters."
-        )
-    return float(difference.max())
 
 
 def read_card(path: Path) -> ModelCard:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from fraud_platform.features.selection import CatalogOrigin
+from fraud_platform.models.algorithms import FittedModel
 from fraud_platform.models.algorithms.xgboost import XGBoost
 from fraud_platform.models.dataset import Periods, Snapshot, label_events, plan_periods, write_snapshot
 from fraud_platform.models.training import TrainedModel, train
@@ -78,3 +79,14 @@ def saved(trained: TrainedModel, snapshot: Snapshot, tmp_path_factory: pytest.Te
     from fraud_platform.models.evaluation import evaluate_split
 
     return save(trained, evaluate_split(snapshot, trained), tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def fitted() -> dict[str, FittedModel]:
+    """A small model of each algorithm, and a vote of three."""
+    from fraud_platform.models.algorithms.soft_voting import SoftVotingModel
+    from fraud_platform_tests.models.algorithms.test_algorithms import SMALL, TRAIN, VALIDATION
+
+    models = {name: algorithm.fit(TRAIN, VALIDATION, seed=1) for name, algorithm in SMALL.items()}
+    vote = SoftVotingModel([models[name] for name in ("lightgbm", "logistic_regression", "xgboost")])
+    return {**models, "soft_voting": vote}

@@ -13,16 +13,17 @@ import pytest
 from fraud_platform.errors import ArtefactError
 from fraud_platform.models.algorithms import Matrix, Sample
 from fraud_platform.models.algorithms.xgboost import XGBoost
-from fraud_platform.models.artefact import CARD_FILE, CHUNK_ROWS, Artefact, save, verify_digests, verify_onnx
+from fraud_platform.models.artefact import CARD_FILE, CHUNK_ROWS, Artefact, save, verify_digests
 from fraud_platform.models.dataset import Snapshot
 from fraud_platform.models.evaluation import Evaluation, evaluate_split
 from fraud_platform.models.training import TrainedModel, input_matrix
+from fraud_platform.models.verification import verify_onnx
 from fraud_platform_tests.models.conftest import CATALOG, INPUTS
 
 # A real model is trained, converted and saved first, which takes longer than all of these tests.
 pytestmark = pytest.mark.slow
 
-FILES = ["SHA256SUMS", "model.json", "model.onnx", "model.ubj"]
+FILES = ["SHA256SUMS", "explanation.npz", "model.json", "model.onnx", "model.ubj"]
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +169,7 @@ def test_a_missing_file_is_named(copy: Path, name: str):
         Artefact.load(copy)
 
 
-@pytest.mark.parametrize("name", ["model.json", "model.onnx", "model.ubj"])
+@pytest.mark.parametrize("name", ["explanation.npz", "model.json", "model.onnx", "model.ubj"])
 def test_a_changed_file_is_named(copy: Path, name: str):
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -196,7 +197,7 @@ def rewrite_card(path: Path, change: dict) -> None:
 
 def test_another_format_version_is_refused(copy: Path):
     rewrite_card(copy, {"format_version": 99})
-    with pytest.raises(ArtefactError, match="format version 99 and this code reads 2"):
+    with pytest.raises(ArtefactError, match="format version 99 and this code reads 3"):
         Artefact.load(copy)
 
 
