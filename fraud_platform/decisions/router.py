@@ -173,7 +173,8 @@ class Router:
         if not len(matrix):
             return []
         in_turn: dict[ServedBy, Candidate | None] = {role: candidate, "champion": self.champion}
-        for served_by, one in (in_turn | {"fallback": self.fallback}).items():
+        in_turn["fallback"] = self.fallback
+        for served_by, one in in_turn.items():
             if one is not None and (found := one.ask(matrix)) is not None:
                 return [Routed(served_by, one, p, degraded=served_by != role) for p in found]
         return [Routed("rules", None, None, degraded=True)] * len(matrix)
