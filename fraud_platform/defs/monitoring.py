@@ -14,6 +14,7 @@ from fraud_platform.models.dataset import read_snapshot
 from fraud_platform.models.training import input_matrix
 from fraud_platform.monitoring.drift import drift_report
 from fraud_platform.monitoring.reference import reference_rows
+from fraud_platform.monitoring.summary_file import write_summary
 from fraud_platform.settings import Settings
 from fraud_platform.warehouse import connect, last_day
 
@@ -43,7 +44,8 @@ def definitions() -> dg.Definitions:
 def data_drift_report(settings: dg.ResourceParam[Settings], catalog: dg.ResourceParam[Catalog]) -> dg.MaterializeResult:
     """The last scored days against the model's training period: inputs and score, by PSI.
 
-    Evidently renders the page for a person, on samples whose size is stated.
+    Evidently renders the page for a person, on samples whose size is stated; the service's console shows the
+    summary in `drift.json` beside it.
     """
     version, artefact = champion_artefact(settings)
     with connect(settings.database) as connection:
@@ -59,6 +61,8 @@ def data_drift_report(settings: dg.ResourceParam[Settings], catalog: dg.Resource
         sample_rows=settings.drift_sample_rows,
         seed=settings.seed,
     )
+    limits = settings.drift_share_warning, settings.drift_share_critical
+    write_summary(settings.reports, summary, (first, last), str(version.version), limits)
     share = rounded(summary.share_drifted)
     return dg.MaterializeResult(
         metadata={

@@ -19,7 +19,7 @@ from fraud_platform.defs.demo import keys_of
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.sources import Source, load_source
 from fraud_platform.warehouse import connect, day_files
-from fraud_platform_tests.components import CHROMIUM
+from fraud_platform_tests.chromium import running_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,16 +28,6 @@ RAW = ("raw_transactions", "raw_labels")
 VALIDATED = ("validated_transactions", "quarantined_transactions", "validated_labels")
 FEATURES = ("transaction_features",)
 INGESTION = (*RAW, *VALIDATED, *FEATURES)
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PAGE_MS = 60_000
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -186,9 +176,5 @@ def error_of(result: dg.ExecuteInProcessResult, step: str) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    with running_chromium() as browser:
         yield browser
-        browser.close()

@@ -12,7 +12,7 @@ import pytest
 from fraud_platform.features.selection import catalog_of
 from fraud_platform.transactions.sources import load_source
 from fraud_platform.warehouse import connect, day_file
-from fraud_platform_tests.defs.conftest import PAGE_MS
+from fraud_platform_tests.chromium import PAGE_MS
 from fraud_platform_tests.defs.test_definitions import ASSETS, BLOCKING_CHECKS, REPORTING_CHECKS, RETRAINED
 from fraud_platform_tests.defs.webserver import REPOSITORY, Webserver, running_webserver
 from fraud_platform_tests.installation import Installation

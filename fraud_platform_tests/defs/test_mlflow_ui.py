@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from fraud_platform.models import registry
-from fraud_platform_tests.defs.conftest import PAGE_MS
+from fraud_platform_tests.chromium import PAGE_MS
 from fraud_platform_tests.installation import Installation
 
 if TYPE_CHECKING:

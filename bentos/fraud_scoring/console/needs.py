@@ -1,0 +1,172 @@
+"""What the console asks of the service that it is part of: its whole view of the rest."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+from starlette.requests import Request
+
+from fraud_platform.decisions.journal import Decision
+from fraud_platform.decisions.policy import Action
+from fraud_platform.decisions.ruleset import RuleSet
+from fraud_platform.features.stores import Store
+from fraud_platform.models.artefact import ModelCard
+from fraud_platform.settings import Settings
+
+
+class LabelReport(msgspec.Struct, frozen=True):
+    """A verdict on a transaction; without `reported_at` it became known now."""
+
+    transaction_id: str
+    is_fraud: bool
+    reported_at: datetime | None = None
+    source: str = "chargeback"
+    fraud_type: str | None = None
+
+
+class Replay(Protocol):
+    """What came of deciding again on what was stored."""
+
+    @property
+    def fraud_probability(self) -> float | None: ...
+    @property
+    def action(self) -> Action: ...
+    @property
+    def same(self) -> bool: ...
+    @property
+    def model_version(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+
+
+class Packaged(Protocol):
+    @property
+    def card(self) -> ModelCard: ...
+
+
+class LoadedModel(Protocol):
+    """A model that this worker holds."""
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def artefact(self) -> Packaged: ...
+
+
+class Models(Protocol):
+    """Which model does what; None where there is none."""
+
+    @property
+    def champion(self) -> LoadedModel | None: ...
+    @property
+    def challenger(self) -> LoadedModel | None: ...
+    @property
+    def fallback(self) -> LoadedModel | None: ...
+
+
+class Part(Protocol):
+    """One part of the service, and whether it can be used."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class Health(Protocol):
+    """What GET /health says. `status` is ok, degraded or unavailable."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def parts(self) -> Sequence[Part]: ...
+
+
+class Principal(Protocol):
+    """Whose key it is. `may`: whether it has any of the roles, or is an admin's."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def roles(self) -> frozenset[str]: ...
+    def may(self, *roles: str) -> bool: ...
+
+
+class Session(Protocol):
+    """A person who has shown a key. `csrf` belongs into each form."""
+
+    @property
+    def principal(self) -> Principal: ...
+    @property
+    def csrf(self) -> str: ...
+
+
+class Guard(Protocol):
+    """Sessions. What it refuses it raises as RequestRefused (401, 403, 429)."""
+
+    def session(self, request: Request) -> Session | None:
+        """None where the person has to log in first."""
+        ...
+
+    def login(self, request: Request, key: str) -> str:
+        """The value of the Set-Cookie header."""
+        ...
+
+    def logout(self, request: Request) -> str:
+        """The value of the Set-Cookie header that ends the session."""
+        ...
+
+    def check_csrf(self, request: Request, session: Session, token: str | None = None) -> None: ...
+    def check_origin(self, request: Request) -> None: ...
+
+
+class Audit(Protocol):
+    def write(self, actor: str, action: str, details: Mapping[str, object]) -> None:
+        """Take down one change; an error keeps it from taking place."""
+        ...
+
+
+class ConsoleService(Protocol):
+    """The service, as far as the console knows it. `attributes`: the source's numeric columns beyond the contract."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def models(self) -> Models: ...
+    @property
+    def rules(self) -> RuleSet: ...
+    @property
+    def rules_problem(self) -> str | None:
+        """What is wrong with the files on disk, where older rules or lists are in force because of it."""
+        ...
+
+    @property
+    def audit(self) -> Audit: ...
+    @property
+    def guard(self) -> Guard: ...
+    @property
+    def attributes(self) -> Sequence[str]: ...
+
+    async def decide(self, body: bytes) -> Decision:
+        """
+        Raises:
+            InvalidTransaction, ConflictingTransaction, StoreError, ArtefactError, CatalogError: as POST /predict.
+        """
+        ...
+
+    async def label(self, report: LabelReport, by: str) -> bool:
+        """Take in a verdict; whether it is news."""
+        ...
+
+    def replay(self, decision_id: str) -> Replay:
+        """Decide again on what was stored, and leave no trace. Called in a thread."""
+        ...
+
+    def health(self) -> Health:
+        """Called in a thread."""
+        ...
