@@ -52,7 +52,7 @@ class Installation:
 
     Attributes:
         settings: of the copy. original: of the installation.
-        artefact: the directory of the model that the latest Bento was built with.
+        artefact: the directory of the model that the latest Bento was built with; model_version: its name there.
     """
 
     settings: "Settings"
@@ -60,6 +60,7 @@ class Installation:
     source: "Source"
     catalog: "Catalog"
     artefact: Path
+    model_version: str
 
     def transactions(self) -> Iterator[bytes]:
         """Those of the days after the history, in order of time, each a JSON object with all columns that the source
@@ -166,9 +167,9 @@ def _filled(settings: "Settings", original: "Settings", source: "Source") -> Ins
     settings.bentoml_home.mkdir(parents=True)
     for part in ("bentos", "models"):
         (settings.bentoml_home / part).symlink_to((original.bentoml_home / part).resolve())
-    artefact = _packaged_model(settings.bentoml_home)
+    artefact, model_version = _packaged_model(settings.bentoml_home)
     catalog = rebuild_catalog(read_card(artefact).catalog)
-    installation = Installation(settings, original, source, catalog, artefact)
+    installation = Installation(settings, original, source, catalog, artefact, model_version)
     store = open_store(settings, catalog.look_back_us)
     try:
         installation.rebuild(store)
@@ -177,14 +178,14 @@ def _filled(settings: "Settings", original: "Settings", source: "Source") -> Ins
     return installation
 
 
-def _packaged_model(bentoml_home: Path) -> Path:
-    """The model of the latest Bento."""
+def _packaged_model(bentoml_home: Path) -> tuple[Path, str]:
+    """The model of the latest Bento: its directory and its version."""
     import yaml
 
     bentos = bentoml_home / "bentos" / "fraud_scoring"
-    manifest = bentos / (bentos / "latest").read_text().strip() / "bento.yaml"
-    name, version = yaml.safe_load(manifest.read_text())["models"][0]["tag"].split(":")
-    return (bentoml_home / "models" / name / version).resolve()
+    manifest = yaml.safe_load((bentos / (bentos / "latest").read_text().strip() / "bento.yaml").read_text())
+    name, version = manifest["models"][0]["tag"].split(":")
+    return (bentoml_home / "models" / name / version).resolve(), manifest["labels"]["model_version"]
 
 
 def _as_sent(row: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from installations import (
     started_on,
     workers_of_service,
 )
-from load import Check, Measured, decides_on, is_probability, poisson, post, sender_on
+from sending import Check, Measured, decides_on, is_probability, poisson, post, sender_on
 
 CONNECTIONS, SEED = 64, 1
 P99_MS = 20.0
