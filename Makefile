@@ -59,7 +59,7 @@ check: venv ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 
-bench: venv ## the benchmarks, one JSON line each
+bench: venv ## the benchmarks, one JSON line each; after `make demo`
 	$(BIN)/python benchmarks/definitions.py
 	$(BIN)/python benchmarks/simulator.py
 	$(BIN)/python benchmarks/pipeline.py
@@ -68,6 +68,8 @@ bench: venv ## the benchmarks, one JSON line each
 	$(BIN)/python benchmarks/parity.py --days 45
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/score.py
+	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/faults.py
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --quiet --output-file requirements.lock
