@@ -84,6 +84,8 @@ def survive(installation: Installation, disk: Disk, rate: float, counts: dict[st
             print(f"{client.load.now():6.1f} s  {number}/{len(steps)} {step.__name__}", file=sys.stderr, flush=True)
             step()
         client.finish()
+        lost, refused = client.load.lost_connections, len(client.load.refused)
+        print(f"{lost} connections were lost with a request on them; {refused} answers were 5xx.", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="faults-benchmark-") as aside:
         store = LmdbStore(installation.settings.online_store)
         deployed = {**models, installation.model_version: installation.artefact}

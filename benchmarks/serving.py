@@ -44,7 +44,7 @@ P99_MS = 20.0
 GIVE_UP_SECONDS = 1.0
 """A step of the search in which a request waits so long has failed."""
 RESOLUTION = 1.05
-FIRST_RATE, HIGHEST_RATE = 500, 32_000
+LOWEST_RATE, FIRST_RATE, HIGHEST_RATE = 25, 500, 32_000
 BATCH, BATCHES_AT_ONCE = 1_000, 2
 
 
@@ -142,26 +142,22 @@ class Target:
             run = self.at(rate, seconds, GIVE_UP_SECONDS)
             return run.wrong == 0 and run.percentile_ms(99) <= P99_MS
 
-        return highest(passes, FIRST_RATE, HIGHEST_RATE)
+        return highest(passes, LOWEST_RATE, FIRST_RATE, HIGHEST_RATE)
 
 
-def highest(passes: Callable[[int], bool], first: int, most: int) -> int:
+def highest(passes: Callable[[int], bool], least: int, first: int, most: int) -> int:
     """The highest whole number that passes, to RESOLUTION: doubled or halved from the first, then bisected.
 
-    >>> highest(lambda rate: rate <= 1234, 500, 4000), highest(lambda rate: rate <= 70, 500, 4000)
-    (1189, 68)
-    >>> highest(lambda rate: False, 500, 4000), highest(lambda rate: True, 500, 4000)
-    (0, 4000)
+    >>> [highest(lambda rate: rate <= limit, 25, 500, 4000) for limit in (1234, 70, 24, 9000)]
+    [1189, 68, 0, 4000]
     """
     low, high = 0, first
     while high <= most and passes(high):
         low, high = high, 2 * high
     if high > most:
         return low
-    if not low:
-        while high > 1 and not passes(high // 2):
-            high //= 2
-        low = high // 2
+    while not low and high // 2 >= least:
+        low, high = (high // 2, high) if passes(high // 2) else (0, high // 2)
     while low and high / low > RESOLUTION:
         middle = round((low * high) ** 0.5)
         low, high = (middle, high) if passes(middle) else (low, middle)
