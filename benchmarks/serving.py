@@ -10,11 +10,12 @@ highest rate, to 5 %, at which requests of some seconds are all answered rightly
 batch route with 1,000 transactions a request, two requests at a time; and on the same core, when the service has
 ended, the highest rate of an application that only runs the model of the same Bento (`bare.py`).
 
-With LMDB an answer waits for the disk (FRAUD_ONLINE_STORE_DURABLE); Redis keeps its own settings, fsync every
-second, and its server the cores that are left. Prints one JSON line: {"workers", "rate", "rps", "p50_ms", "p99_ms",
-"errors", "max_rps", "batch_per_s", "worker_mb", "ratio_to_bare"}. `errors` are those of the load at the rate and of
-the batches; `worker_mb` is the largest resident set of a worker after all that, without the pages of LMDB's file:
-those are the system's cache, which it takes back when it needs them. What each step gave goes to standard error.
+With LMDB an answer waits for the disk (FRAUD_ONLINE_STORE_DURABLE), the one that TMPDIR is on; Redis brings its log to
+the disk every second, and its server takes the cores that are left. Prints one JSON line: {"workers", "rate", "rps",
+"p50_ms", "p99_ms", "errors", "max_rps", "batch_per_s", "worker_mb", "ratio_to_bare"}. `errors` are those of the load at
+the rate and of the batches; `worker_mb` is the largest resident set of a worker after all that, without the pages of
+LMDB's file: those are the system's cache, which it takes back when it needs them. What each step gave goes to standard
+error.
 """
 
 import argparse
