@@ -58,6 +58,7 @@ from bentos.fraud_scoring.body import (
     check_fields_once,
     read_body,
 )
+from bentos.fraud_scoring.console.routes import console_routes
 from bentos.fraud_scoring.worker import Worker
 from fraud_platform.decisions.journal import Decision
 from fraud_platform.errors import ConflictingTransaction, FraudPlatformError, InvalidTransaction, StoreError
@@ -207,7 +208,7 @@ def build_app(stage: Stage) -> Starlette:
                 await watching
 
     routes = [Route(one.path, _answering(stage, one), methods=[one.method]) for one in ENDPOINTS]
-    routes.append(Route("/livez", _alive, methods=["GET"]))
+    routes += [Route("/livez", _alive, methods=["GET"]), *console_routes(lambda: stage.worker)]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route}, lifespan=lifespan)
     app.router.redirect_slashes = False
     return app

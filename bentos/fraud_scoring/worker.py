@@ -123,6 +123,11 @@ class Worker:
         return cast(RuleSet, self.scorer.rules)
 
     @property
+    def rules_problem(self) -> str | None:
+        """Why the files of rules and lists, as they are now, are not in force."""
+        return self.watched[1].problem
+
+    @property
     def attributes(self) -> Sequence[str]:
         return self.catalog.attributes
 

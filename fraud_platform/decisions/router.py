@@ -91,13 +91,13 @@ class Candidate:
     """A loaded model, with what belongs to it."""
 
     version: str
-    model: Model
+    artefact: Model
     reasons: Explains | None = None
     guard: Guard = field(default_factory=Guard)
 
     def __post_init__(self) -> None:
-        self.policy = Policy(self.model.card.thresholds)
-        self.costs = self.model.card.costs
+        self.policy = Policy(self.artefact.card.thresholds)
+        self.costs = self.artefact.card.costs
 
     def ask(self, matrix: Matrix) -> list[float] | None:
         """The fraud probability of each row; None where the model rests or fails."""
@@ -105,7 +105,7 @@ class Candidate:
             return None
         started = self.guard.clock()
         try:
-            found = self.model.predict(matrix)
+            found = self.artefact.predict(matrix)
             if not np.isfinite(found).all():
                 raise ValueError("it gave a probability that is no number")
         except Exception as error:

@@ -394,7 +394,7 @@ def check_catalog(candidate: Candidate, catalog: Catalog) -> None:
     Raises:
         ArtefactError: if the model was trained on another catalog.
     """
-    trained_on = candidate.model.card.catalog.fingerprint
+    trained_on = candidate.artefact.card.catalog.fingerprint
     if trained_on != catalog.fingerprint:
         raise ArtefactError(
             f"Model {candidate.version} was trained on catalog {trained_on}, "
