@@ -16,7 +16,7 @@ from fraud_platform.models import registry
 from fraud_platform.models.algorithms import Algorithm, candidates
 from fraud_platform.models.algorithms import soft_voting as voting
 from fraud_platform.models.artefact import Artefact, save
-from fraud_platform.models.costs import CostMatrix
+from fraud_platform.models.costs import costs_of
 from fraud_platform.models.dataset import Snapshot
 from fraud_platform.models.evaluation import Evaluation, evaluate_split
 from fraud_platform.models.importance import permutation_importance
@@ -173,10 +173,6 @@ def made_candidates(
             )
         )
     return found
-
-
-def costs_of(settings: Settings) -> CostMatrix:
-    return CostMatrix(settings.missed_fraud_fee_cents, settings.review_cost_cents, settings.blocked_good_cents)
 
 
 def recipe_of(settings: Settings) -> Recipe:

@@ -6,7 +6,6 @@ import dagster as dg
 import msgspec
 import polars as pl
 
-from fraud_platform.defs.candidates import costs_of
 from fraud_platform.defs.comparison import Scored, comparable_champion, paired_with
 from fraud_platform.defs.model_pages import all_figures, figures, mlflow_version_page, pictures, shown
 from fraud_platform.defs.presentation import OWNERS, markdown_table, rounded
@@ -15,6 +14,7 @@ from fraud_platform.defs.training import GROUP, required_metadata
 from fraud_platform.features.selection import Catalog
 from fraud_platform.models import registry
 from fraud_platform.models.artefact import Artefact
+from fraud_platform.models.costs import costs_of
 from fraud_platform.models.dataset import read_snapshot
 from fraud_platform.models.evaluation import Evaluation, evaluate_rows
 from fraud_platform.models.gate import TABLE_HEADER, GateLimits, Judged, Verdict, judge

@@ -4,7 +4,7 @@ import dagster as dg
 import msgspec
 import polars as pl
 
-from fraud_platform.defs.candidates import MadeCandidate, candidate_keys, costs_of, made_candidates
+from fraud_platform.defs.candidates import MadeCandidate, candidate_keys, made_candidates
 from fraud_platform.defs.presentation import OWNERS, markdown_table, picture
 from fraud_platform.defs.training import GROUP, latest_snapshot
 from fraud_platform.features.selection import Catalog
@@ -13,7 +13,7 @@ from fraud_platform.models.algorithms import Scores
 from fraud_platform.models.artefact import Artefact
 from fraud_platform.models.bootstrap import Decided, Interval, PairedTest, paired_test
 from fraud_platform.models.choice import choose_candidate
-from fraud_platform.models.costs import gains
+from fraud_platform.models.costs import costs_of, gains
 from fraud_platform.models.curves import comparison_png
 from fraud_platform.models.dataset import Snapshot
 from fraud_platform.models.evaluation import Evaluation

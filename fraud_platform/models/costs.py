@@ -18,6 +18,8 @@ from fraud_platform.models.algorithms import Labels, Scores
 if TYPE_CHECKING:
     import polars as pl
 
+    from fraud_platform.settings import Settings
+
 Cents = NDArray[np.int64]
 
 NEVER = 2.0
@@ -39,6 +41,11 @@ class CostMatrix(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if min(self.missed_fraud_fee, self.review, self.blocked_good) < 0:
             raise ValueError(f"No cost may be negative: {self}. Give what each costs in minor units, 0 or more.")
+
+
+def costs_of(settings: "Settings") -> CostMatrix:
+    """The costs of one installation."""
+    return CostMatrix(settings.missed_fraud_fee_cents, settings.review_cost_cents, settings.blocked_good_cents)
 
 
 class Thresholds(msgspec.Struct, frozen=True):
@@ -139,10 +146,20 @@ def decide(
     """The thresholds' decisions on rows (n,)."""
     alerts, blocks = thresholds.alerts(probabilities), thresholds.blocks(probabilities)
     losses = fraud_losses(labels, amounts, costs)
-    spent = np.where(blocks, np.where(labels, 0, costs.blocked_good), np.where(alerts, costs.review, 0))
     return DecidedRows(
-        labels, probabilities, amounts, alerts, blocks, losses, gains=np.where(alerts, losses, 0) - spent
+        labels, probabilities, amounts, alerts, blocks, losses, gains_of(labels, losses, alerts, blocks, costs)
     )
+
+
+def gains_of(labels: Labels, losses: Cents, alerts: Labels, blocks: Labels, costs: CostMatrix) -> Cents:
+    """What reviewing and blocking these rows (n,) saves against approving them, whoever decided it.
+
+    Args:
+        losses: what approving each row costs, see `fraud_losses`.
+        alerts: which rows are not approved, those that are blocked included.
+    """
+    spent = np.where(blocks, np.where(labels, 0, costs.blocked_good), np.where(alerts, costs.review, 0))
+    return np.where(alerts, losses, 0) - spent
 
 
 def fraud_losses(labels: Labels, amounts: Cents, costs: CostMatrix) -> Cents:
