@@ -22,11 +22,11 @@ from fraud_platform.decisions.rule_files import (
     problems_of,
     read_file,
     refuse,
+    replace_file,
 )
-from fraud_platform.errors import RulesError, WarehouseError
+from fraud_platform.errors import RulesError
 from fraud_platform.transactions.contract import TRANSACTION_COLUMNS
 from fraud_platform.transactions.request import to_microseconds
-from fraud_platform.warehouse import write_files
 
 ListName = Literal["block", "allow", "watch"]
 
@@ -204,17 +204,7 @@ def _write(path: Path, entries: Iterable[ListEntry], take_down: Callable[[], Non
     lines = [f"- {_line(entry)}" for entry in entries]
     text = "\n".join([f"{KEY}:", *lines, ""]) if lines else f"{KEY}: []\n"
 
-    def write(partial_path: Path) -> None:
-        with partial_path.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        take_down()
-
-    try:
-        write_files([(path, write)])
-    except (WarehouseError, OSError) as error:
-        raise RulesError(f"{path}: the lists are as they were. {error}") from error
+    replace_file(path, text, take_down)
 
 
 def _line(entry: ListEntry) -> str:

@@ -1,7 +1,8 @@
 """Reading the YAML files of rules and lists, so that everything that is wrong is said at once."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError
 
-from fraud_platform.errors import RulesError
+from fraud_platform.errors import FraudPlatformError, RulesError
 from fraud_platform.transactions.yaml_loader import YamlLoader
 
 Signature = tuple[int, int, int] | None
@@ -76,6 +77,31 @@ def signature_of(path: Path) -> Signature:
 
 def _signature(stat: os.stat_result) -> Signature:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def replace_file(path: Path, text: str, before: Callable[[], None]) -> None:
+    """Write a file as a whole: who reads meanwhile reads the old one or the new one.
+
+    Args:
+        before: called when the new one is on the disk, and before it takes the old one's place. If it raises,
+            the old one stays.
+
+    Raises:
+        RulesError: if it cannot be written, or `before` fails for a reason of the platform or of the system.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        before()
+        partial.replace(path)
+    except (OSError, FraudPlatformError) as error:
+        raise RulesError(f"{path}: nothing was changed: {error}. Free space, or correct the permissions.") from error
+    finally:
+        with suppress(OSError):  # the first error is the one to tell, and the next change writes over it
+            partial.unlink(missing_ok=True)
 
 
 def items_of(file: FileContent, key: str) -> list[Any]:

@@ -28,14 +28,14 @@ class Name:
 
     Attributes:
         column: of the contract; None for a model input.
-        lacking: why payments of this source never have it; None if they do.
+        lacking: the columns that it needs and this source does not give.
     """
 
     name: str
     kind: Kind
     read: Reader
     column: Column | None = None
-    lacking: str | None = None
+    lacking: tuple[str, ...] = ()
 
 
 def names_of(catalog: Catalog) -> dict[str, Name]:
@@ -44,9 +44,7 @@ def names_of(catalog: Catalog) -> dict[str, Name]:
     found = {column.name: _column(column, given) for column in TRANSACTION}
     places = {name: place for place, name in enumerate(catalog.names)}
     for name in dict.fromkeys([*(feature.name for feature in FEATURES), *catalog.names]):
-        columns = ", ".join(catalog.dropped.get(name, ()))
-        lacking = f"{name} needs {columns}, which the source lacks" if columns else None
-        found[name] = Name(name, "number", _input(places.get(name, 0)), lacking=lacking)
+        found[name] = Name(name, "number", _input(places.get(name, 0)), lacking=catalog.dropped.get(name, ()))
     return found
 
 
@@ -59,7 +57,7 @@ def nearest(word: str, names: Mapping[str, Name]) -> str:
 
 
 def _column(column: Column, given: set[str]) -> Name:
-    lacking = None if column.name in given else f"the source lacks {column.name}"
+    lacking = () if column.name in given else (column.name,)
     read = _event_us if column.type == "timestamp" else _field(column.name)
     return Name(column.name, _KINDS[column.type], read, column, lacking)
 

@@ -13,6 +13,7 @@ from fraud_platform.decisions.conditions import Condition, compile_condition
 from fraud_platform.decisions.policy import Action
 from fraud_platform.decisions.rule_files import FileContent, Moment, Words, items_of, problems_of, refuse
 from fraud_platform.decisions.rule_names import Name
+from fraud_platform.transactions.request import to_microseconds
 
 Mode = Literal["live", "shadow"]
 
@@ -57,6 +58,16 @@ class Rule:
     condition: Condition = field(repr=False, compare=False)
 
     @property
+    def from_us(self) -> int:
+        """The event time from which on it counts, microseconds."""
+        return -(2**63) if self.from_ is None else to_microseconds(self.from_)
+
+    @property
+    def until_us(self) -> int:
+        """The event time from which on it counts no more, microseconds."""
+        return 2**63 - 1 if self.until is None else to_microseconds(self.until)
+
+    @property
     def names(self) -> frozenset[str]:
         """The columns and features that its condition uses."""
         return self.condition.names
@@ -97,8 +108,9 @@ def parse_rules(file: FileContent, names: Mapping[str, Name]) -> tuple[tuple[Rul
                 problems.append(f"{where}: when: {error}")
     problems += _twice(items)
     refuse(file.path, problems, KEY)
-    inactive = tuple(Inactive(rule, "; ".join(rule.condition.lacking)) for rule in rules if rule.condition.lacking)
-    return tuple(rule for rule in rules if not rule.condition.lacking), inactive
+    active = tuple(rule for rule in rules if not rule.condition.lacking)
+    inactive = (rule for rule in rules if rule.condition.lacking)
+    return active, tuple(Inactive(rule, f"the source lacks {', '.join(rule.condition.lacking)}") for rule in inactive)
 
 
 def _where(item: object, place: int) -> str:

@@ -6,7 +6,7 @@ An object never changes: a changed file is a new object.
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,8 @@ from fraud_platform.decisions.rules import Inactive, Rule, parse_rules
 from fraud_platform.errors import RulesError
 from fraud_platform.features.selection import Catalog
 from fraud_platform.settings import Settings
-from fraud_platform.transactions.request import to_microseconds
 
 DIGEST_LENGTH = 16
-
-_ALWAYS = (-(2**63), 2**63 - 1)
 
 
 class RuleSet:
@@ -33,6 +30,7 @@ class RuleSet:
         rules: those that payments of the source can match, live and in shadow, in the file's order.
         inactive: those that need what the source lacks.
         digest: 16 hex digits of both files.
+        rules_digest: 16 hex digits of the file of rules.
     """
 
     def __init__(
@@ -46,6 +44,7 @@ class RuleSet:
         self.lists = lists or Lists()
         self.inactive = inactive
         self.digest = _digest(files)
+        self.rules_digest = _digest(files[:1])
         self._signatures = [(file.path, file.signature) for file in files]
         self._asked = [_Asked.of(rule) for rule in rules]
 
@@ -103,9 +102,9 @@ class RuleSet:
             return Matches(tuple(live))
         shadow: list[Match] = []
         moment, values = event["event_us"], vector.tolist()
-        for asked in self._asked:
-            if asked.from_us <= moment < asked.until_us and asked.holds(event, values) is True:
-                (shadow if asked.in_shadow else live).append(asked.match)
+        for holds, from_us, until_us, in_shadow, match in self._asked:
+            if from_us <= moment < until_us and holds(event, values) is True:
+                (shadow if in_shadow else live).append(match)
         return Matches(tuple(live), tuple(shadow))
 
     def stale(self) -> bool:
@@ -113,24 +112,19 @@ class RuleSet:
         return any(signature_of(path) != signature for path, signature in self._signatures)
 
 
-class _Asked:
+class _Asked(NamedTuple):
     """What `match` needs of a rule, as plain as it can be."""
 
-    __slots__ = ("from_us", "holds", "in_shadow", "match", "until_us")
-
-    def __init__(self, holds: Reader, from_us: int, until_us: int, in_shadow: bool, match: Match) -> None:
-        self.holds = holds
-        self.from_us = from_us
-        self.until_us = until_us
-        self.in_shadow = in_shadow
-        self.match = match
+    holds: Reader
+    from_us: int
+    until_us: int
+    in_shadow: bool
+    match: Match
 
     @classmethod
     def of(cls, rule: Rule) -> "_Asked":
-        first = _ALWAYS[0] if rule.from_ is None else to_microseconds(rule.from_)
-        end = _ALWAYS[1] if rule.until is None else to_microseconds(rule.until)
         match = Match(rule.name, rule.action, rule.weight, "rule", rule.why)
-        return cls(rule.condition.holds, first, end, rule.mode == "shadow", match)
+        return cls(rule.condition.holds, rule.from_us, rule.until_us, rule.mode == "shadow", match)
 
 
 def _digest(files: tuple[FileContent, ...]) -> str:

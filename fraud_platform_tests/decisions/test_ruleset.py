@@ -1,6 +1,8 @@
 """Rules and lists together: loading both, what they say of a payment, reloading."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from fraud_platform.features.selection import Catalog, build_catalog
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.contract import TRANSACTION_COLUMNS
 from fraud_platform.transactions.request import TransactionDecoder
+from fraud_platform_tests.installation import ROOT
 
 CATALOG = build_catalog(TRANSACTION_COLUMNS, ["basket_size"], 7 * 86_400_000_000)
 POOR = build_catalog(["transaction_id", "event_time", "customer_id", "amount_cents"], [], 7 * 86_400_000_000)
@@ -114,7 +117,7 @@ def test_what_the_source_lacks_makes_a_rule_inactive_and_no_error(tmp_path: Path
     assert [rule.name for rule in found.rules] == ["velocity", "large"]
     (inactive,) = found.inactive
     assert inactive.rule.name == "known_device"
-    assert inactive.reason == "is_new_device needs device_id, which the source lacks"
+    assert inactive.reason == "the source lacks device_id"
 
 
 def test_every_feature_is_read_from_its_own_place(tmp_path: Path) -> None:
@@ -191,3 +194,14 @@ def test_a_rule_set_without_files_matches_nothing() -> None:
 def test_an_event_may_lack_the_columns_that_are_optional(tmp_path: Path) -> None:
     bare: Mapping[str, Any] = {"transaction_id": "t", "event_us": 0, "customer_id": "C9", "amount_cents": 1}
     assert load(tmp_path).match(bare, vector()) == NO_MATCHES
+
+
+def test_the_service_needs_neither_duckdb_nor_pyarrow_for_it() -> None:
+    """The Bento has neither."""
+    code = """
+import sys
+from fraud_platform.decisions import backtest_report, lists, rule_listing, ruleset
+print(sorted({"duckdb", "pyarrow", "dagster"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "[]\n"
