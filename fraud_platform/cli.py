@@ -13,6 +13,7 @@ import click
 from fraud_platform.deployment_commands import deployment
 from fraud_platform.errors import FraudPlatformError
 from fraud_platform.key_commands import keys
+from fraud_platform.rule_commands import rules
 from fraud_platform.settings import load_settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def main() -> None:
 
 main.add_command(keys)
 main.add_command(deployment)
+main.add_command(rules)
 
 
 @main.command()

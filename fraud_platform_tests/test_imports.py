@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fraud_platform"
 LAYERS = (
     *("transactions", "features", "models", "decisions", "monitoring", "streaming", "defs", "definitions"),
-    *("deployment_commands", "cli"),
+    *("deployment_commands", "rule_commands", "cli"),
 )
 LEAVES = ("errors", "settings", "warehouse", "pseudonyms", "access", "audit", "key_commands")
 MODULES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "bentos").rglob("*.py")], key=str)

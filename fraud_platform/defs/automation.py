@@ -8,9 +8,12 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from fraud_platform.settings import Settings
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-RETRAINED = dg.AssetSelection.assets("training_set").downstream() - dg.AssetSelection.assets("data_drift_report")
+RETRAINED = dg.AssetSelection.assets("training_set").downstream() - dg.AssetSelection.assets(
+    "data_drift_report", "rule_backtest"
+)
 """Not the drift report itself: days that have drifted stay drifted after retraining, and a report in
-the same run would ask for the next one."""
+the same run would ask for the next one. Nor the backtest of the rules: a rule that is wrong is no reason
+for a retraining to fail, and the days that a retraining scores are too young to be judged."""
 
 
 def definitions() -> dg.Definitions:

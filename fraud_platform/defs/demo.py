@@ -32,7 +32,7 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("model_comparison", "challenger_model"),
     ("champion_model",),
     ("batch_scores",),
-    ("data_drift_report",),
+    ("data_drift_report", "rule_backtest"),
     ("online_state", "fraud_scoring_bento"),
 )
 """What runs together, in flow order; each stage reports before the next begins. `candidate_models` is all of them."""

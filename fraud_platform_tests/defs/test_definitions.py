@@ -35,6 +35,7 @@ ASSETS: dict[str, tuple[str, set[str]]] = {
     "feature_parity_report": ("monitoring", {"transaction_features"}),
     "fraud_scoring_bento": ("serving", {"champion_model", "feature_parity_report"}),
     "data_drift_report": ("monitoring", {"batch_scores", "training_set"}),
+    "rule_backtest": ("scoring", {"transaction_features", "batch_scores", "validated_labels"}),
 }
 """Group and upstream assets of every asset. A name here is what users, links and metadata refer to."""
 
