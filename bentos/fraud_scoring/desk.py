@@ -8,17 +8,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from bentos.fraud_scoring import metrics
-from bentos.fraud_scoring.console.needs import ConsoleService
+from bentos.fraud_scoring.console.needs import ConsoleService, Health
 from bentos.fraud_scoring.health_view import HealthView, health_view
 from bentos.fraud_scoring.model_view import ModelPage, model_page
 from bentos.fraud_scoring.rules_view import Rulebook, rulebook
-from fraud_platform.decisions.backtest import read_report
+from fraud_platform.decisions.backtest_report import BacktestReport, read_report, report_file
+from fraud_platform.decisions.deployment import LastPromotion, read_deployment
 from fraud_platform.decisions.journal import (
     Decided,
     Labelled,
@@ -31,14 +31,17 @@ from fraud_platform.decisions.journal import (
 from fraud_platform.decisions.lists import parse_lists
 from fraud_platform.decisions.policy import Action, RiskLevel
 from fraud_platform.decisions.rule_files import read_file
-from fraud_platform.errors import RulesError
+from fraud_platform.errors import RulesError, ServiceError, WarehouseError
 from fraud_platform.features.stores import Entry, Store
+from fraud_platform.settings import Settings
 
 WINDOW = 250
 """Entries of the outbox that are read at once; the summary of what was decided of late is over the newest window."""
 LOOKED_THROUGH = 2_500
 """Entries that are looked through for those that a filter wants, at most."""
 RELATED_COLUMNS = ("card_id", "device_id", "merchant_id")
+RULES = "rules and lists"
+"""What the service calls these files where it watches them."""
 HISTORY = 60
 """Decisions of a customer that a page shows, at most."""
 
@@ -244,7 +247,7 @@ class Desk:
         vector = np.frombuffer(decided.vector, dtype="<f4")
         models = self._service.models
         for model in (models.champion, models.challenger, models.fallback):
-            card = model.artefact.card if model is not None else None
+            card = model.model.card if model is not None else None
             if card is not None and card.catalog.fingerprint == decided.decision.catalog_fingerprint:
                 names = card.feature_columns
                 return tuple(zip(names, map(_number, vector), strict=True)) if len(names) == len(vector) else ()
@@ -257,18 +260,23 @@ class Desk:
     def rules(self) -> Rulebook:
         """Rules and lists with their backtests. Lists that were just changed are shown before they are in force."""
         service = self._service
-        entries, problem = service.rules.lists.entries, service.rules_problem
+        entries = service.rules.lists.entries
+        problem = next((one.problem for one in service.watched if one.what == RULES), None)
         if service.rules.stale():
             try:
                 entries = parse_lists(read_file(service.settings.lists)).entries
             except RulesError as error:
                 problem = problem or str(error)
-        return rulebook(service.rules, entries, problem, read_report(service.settings.reports / "rule_backtest.json"))
+        return rulebook(service.rules, entries, problem, *_backtest(service.settings))
 
-    def health(self) -> HealthView:
-        """Parts, latency, counts, outbox and drift."""
+    def health(self, found: Health) -> HealthView:
+        """Parts, latency, counts, outbox and drift.
+
+        Args:
+            found: what the service says of itself.
+        """
         text = metrics.render()[0].decode()
-        return health_view(self._service.health(), self._store, text, self._service.settings.reports)
+        return health_view(found, self._store, text, self._service.settings.reports)
 
     def _record(self, key: bytes | None) -> Decided | None:
         content = None if key is None else self._store.read([key], []).records[key]
@@ -314,15 +322,20 @@ def _number(value: np.float32) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _promotion(deployment: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """The entry under `promotion`, or why it cannot be told; neither where there is no file."""
+def _promotion(deployment: Path) -> tuple[LastPromotion | None, str | None]:
+    """How the champion came to serve, or why it cannot be told."""
     try:
-        content = msgspec.json.decode(deployment.read_bytes(), type=dict[str, Any])
-        return msgspec.convert(content.get("promotion"), dict[str, Any] | None), None
-    except FileNotFoundError:
-        return None, None
-    except (OSError, msgspec.MsgspecError) as error:
-        return None, f"{deployment} cannot be read: {error}."
+        return read_deployment(deployment).promotion, None
+    except ServiceError as error:
+        return None, str(error)
+
+
+def _backtest(settings: Settings) -> tuple[BacktestReport | None, str | None]:
+    """The latest backtest of the rules, or why it cannot be shown."""
+    try:
+        return read_report(report_file(settings)), None
+    except WarehouseError as error:
+        return None, str(error)
 
 
 def _same_verdict(one: Labelled, other: Labelled) -> bool:

@@ -94,7 +94,7 @@ def health_view(health: Health, store: Store, metrics_text: str, reports: Path) 
         parts=tuple((part.name, part.ok, part.detail) for part in health.parts),
         latencies=tuple(histograms),
         actions=_by(counters.get("fraud_decisions", {}), "action"),
-        degraded=int(sum(counters.get("fraud_degraded", {}).values())),
+        degraded=int(sum(counters.get("fraud_decisions_degraded", {}).values())),
         refusals=_by(counters.get("fraud_refusals", {}), "code"),
         server_errors=sum(count for status, count in _by(requests, "status").items() if status.startswith("5")),
         requests=int(sum(requests.values())),

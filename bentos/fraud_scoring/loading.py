@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from fraud_platform.decisions.reasons import Reasons
-from fraud_platform.models.explanation import Explainer
 
 from fraud_platform.decisions.deployment import Challenger, Deployed, Deployment, artefact_folder
 from fraud_platform.decisions.router import Candidate, Guard, Router
@@ -15,6 +14,7 @@ from fraud_platform.decisions.scorer import check_catalog
 from fraud_platform.errors import FraudPlatformError
 from fraud_platform.features.selection import Catalog
 from fraud_platform.models.artefact import Artefact
+from fraud_platform.models.explanation import Explainer
 from fraud_platform.settings import Settings
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from bentos.fraud_scoring.console.needs import LoadedModel, Models
+from fraud_platform.decisions.deployment import LastPromotion
 from fraud_platform.features.catalog import FEATURES
 from fraud_platform.models.artefact import ModelCard
 
@@ -85,15 +86,15 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class ModelPage(msgspec.Struct, frozen=True):
-    """`promotion`: the entry of the history that made the champion, or in `problem` why it is not told."""
+    """`promotion`: how the champion came to serve, or in `problem` why that is not told."""
 
     models: tuple[ModelView, ...]
     comparisons: tuple[Comparison, ...]
-    promotion: dict[str, Any] | None
+    promotion: LastPromotion | None
     problem: str | None
 
 
-def model_page(models: Models, promotion: dict[str, Any] | None, problem: str | None = None) -> ModelPage:
+def model_page(models: Models, promotion: LastPromotion | None, problem: str | None = None) -> ModelPage:
     """All models that this worker holds, the champion first."""
     roles = [("champion", models.champion), ("challenger", models.challenger), ("fallback", models.fallback)]
     views = tuple(view(role, model) for role, model in roles if model is not None)
@@ -103,7 +104,7 @@ def model_page(models: Models, promotion: dict[str, Any] | None, problem: str | 
 
 def view(role: str, model: LoadedModel) -> ModelView:
     """The page's view of one card."""
-    card = model.artefact.card
+    card: ModelCard = model.model.card
     ranked = sorted(zip(card.importance, card.feature_columns, strict=False), key=lambda pair: (-pair[0], pair[1]))
     return ModelView(
         role,

@@ -1,10 +1,10 @@
 """What the console shows of rules and lists, with what each would have done on history."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
+from fraud_platform.decisions.backtest_report import BacktestReport, RuleResult
 from fraud_platform.decisions.lists import ListEntry
 from fraud_platform.decisions.rules import Rule
 from fraud_platform.decisions.ruleset import RuleSet
@@ -19,7 +19,7 @@ class RuleRow(msgspec.Struct, frozen=True):
     rule: Rule
     state: str
     inactive: str | None
-    backtest: Any
+    backtest: RuleResult | None
 
 
 class EntryRow(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ class Rulebook(msgspec.Struct, frozen=True):
     Attributes:
         listed: how many entries there are, shown or not.
         problem: what is wrong with the files on disk, where older rules or lists are in force because of it.
-        backtest: the report as a whole, None before the first.
+        backtest: the report as a whole, None before the first; `backtest_problem`: why it cannot be shown.
     """
 
     rules: tuple[RuleRow, ...]
@@ -43,11 +43,17 @@ class Rulebook(msgspec.Struct, frozen=True):
     listed: int
     digest: str
     problem: str | None
-    backtest: Any
+    backtest: BacktestReport | None
+    backtest_problem: str | None
 
 
 def rulebook(
-    rules: RuleSet, entries: tuple[ListEntry, ...], problem: str | None, backtest: Any, now: datetime | None = None
+    rules: RuleSet,
+    entries: tuple[ListEntry, ...],
+    problem: str | None,
+    backtest: BacktestReport | None,
+    backtest_problem: str | None,
+    now: datetime | None = None,
 ) -> Rulebook:
     """
     Args:
@@ -65,6 +71,7 @@ def rulebook(
         digest=rules.digest,
         problem=problem,
         backtest=backtest,
+        backtest_problem=backtest_problem,
     )
 
 

@@ -12,11 +12,11 @@ from starlette.responses import Response
 from bentos.fraud_scoring.body import RequestRefused
 from bentos.fraud_scoring.console import pages
 from bentos.fraud_scoring.console.forms import read_form, transaction_body
-from bentos.fraud_scoring.console.needs import LabelReport
 from bentos.fraud_scoring.console.visits import Visit, moved
 from bentos.fraud_scoring.desk import Row
 from fraud_platform.decisions.lists import ListEntry, add, new_entry, remove
 from fraud_platform.errors import ConflictingTransaction, InvalidTransaction, RulesError
+from fraud_platform.transactions.label_request import LabelReport
 
 VERDICTS = {"fraud": True, "legitimate": False}
 WHERE = {"queue": "queue_row.html", "peek": "peek_verdict.html", "case": "case_verdict.html"}
@@ -64,7 +64,7 @@ async def replay(visit: Visit) -> Response:
     await changing_form(visit)
     decision_id = visit.request.path_params["decision_id"]
     row = await visit.thread(partial(visit.desk.row, decision_id))
-    found = await visit.thread(partial(visit.service.replay, decision_id))
+    found = await visit.service.lane.run(partial(visit.service.replay, decision_id))
     return await visit.page("replay.html" if visit.partial else "replay_page.html", replay=found, row=row)
 
 
@@ -117,7 +117,7 @@ async def login(visit: Visit) -> Response:
     except RequestRefused as refused:
         message = " ".join(filter(None, [refused.refusal.message, refused.refusal.fix]))
         answer = await visit.page("login.html", lambda: {"waiting": None}, refused.status, back=back, message=message)
-        answer.headers.update(getattr(refused, "headers", None) or {})
+        answer.headers.update(refused.headers)
         return answer
     return moved(visit, back, {"Set-Cookie": cookie})
 

@@ -3,27 +3,11 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-WHOLE_UNITS = (
-    "BIF",
-    "CLP",
-    "DJF",
-    "GNF",
-    "ISK",
-    "JPY",
-    "KMF",
-    "KRW",
-    "PYG",
-    "RWF",
-    "UGX",
-    "VND",
-    "VUV",
-    "XAF",
-    "XOF",
-    "XPF",
+WHOLE_UNITS = frozenset(
+    ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"]
 )
-THOUSANDTHS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
-EXPONENTS: dict[str, int] = dict.fromkeys(WHOLE_UNITS, 0) | dict.fromkeys(THOUSANDTHS, 3)
-"""Decimals of the currencies that have other than two (ISO 4217)."""
+THOUSANDTHS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
+"""The currencies whose minor unit is not a hundredth (ISO 4217)."""
 
 THIN = "\u202f"
 """A narrow space that does not break, between a number and its unit."""
@@ -34,7 +18,7 @@ def money(cents: int | float | None, currency: str | None = None) -> str:
     """Minor units as an amount: 123456 → 1,234.56."""
     if cents is None:
         return NOTHING
-    decimals = EXPONENTS.get(currency or "", 2)
+    decimals = 0 if currency in WHOLE_UNITS else 3 if currency in THOUSANDTHS else 2
     whole, rest = divmod(abs(round(cents)), 10**decimals)
     amount = f"{whole:,}" + (f".{rest:0{decimals}d}" if decimals else "")
     return ("−" if cents < 0 else "") + amount + (f" {currency}" if currency else "")

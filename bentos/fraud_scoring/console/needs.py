@@ -1,28 +1,18 @@
 """What the console asks of the service that it is part of: its whole view of the rest."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
-import msgspec
 from starlette.requests import Request
 
 from fraud_platform.decisions.journal import Decision
 from fraud_platform.decisions.policy import Action
 from fraud_platform.decisions.ruleset import RuleSet
 from fraud_platform.features.stores import Store
-from fraud_platform.models.artefact import ModelCard
 from fraud_platform.settings import Settings
+from fraud_platform.transactions.label_request import LabelReport
 
-
-class LabelReport(msgspec.Struct, frozen=True):
-    """A verdict on a transaction; without `reported_at` it became known now."""
-
-    transaction_id: str
-    is_fraud: bool
-    reported_at: datetime | None = None
-    source: str = "chargeback"
-    fraud_type: str | None = None
+T = TypeVar("T")
 
 
 class Replay(Protocol):
@@ -37,21 +27,16 @@ class Replay(Protocol):
     @property
     def model_version(self) -> str: ...
     @property
-    def why(self) -> str: ...
-
-
-class Packaged(Protocol):
-    @property
-    def card(self) -> ModelCard: ...
+    def why(self) -> str | None: ...
 
 
 class LoadedModel(Protocol):
-    """A model that this worker holds."""
+    """A model that this worker holds; the `card` of its `model` is a ModelCard."""
 
     @property
     def version(self) -> str: ...
     @property
-    def artefact(self) -> Packaged: ...
+    def model(self) -> Any: ...
 
 
 class Models(Protocol):
@@ -129,8 +114,23 @@ class Audit(Protocol):
         ...
 
 
+class Lane(Protocol):
+    """Where whatever uses the scorer waits for its turn."""
+
+    async def run(self, work: Callable[[], T]) -> T: ...
+
+
+class Watched(Protocol):
+    """Files of the configuration: `what` they say, and why they cannot be used as they are now."""
+
+    @property
+    def what(self) -> str: ...
+    @property
+    def problem(self) -> str | None: ...
+
+
 class ConsoleService(Protocol):
-    """The service, as far as the console knows it. `attributes`: the source's numeric columns beyond the contract."""
+    """A worker, as far as the console knows it. `attributes`: the source's numeric columns beyond the contract."""
 
     @property
     def settings(self) -> Settings: ...
@@ -141,21 +141,20 @@ class ConsoleService(Protocol):
     @property
     def rules(self) -> RuleSet: ...
     @property
-    def rules_problem(self) -> str | None:
-        """What is wrong with the files on disk, where older rules or lists are in force because of it."""
-        ...
-
+    def watched(self) -> Sequence[Watched]: ...
     @property
     def audit(self) -> Audit: ...
     @property
     def guard(self) -> Guard: ...
     @property
     def attributes(self) -> Sequence[str]: ...
+    @property
+    def lane(self) -> Lane: ...
 
     async def decide(self, body: bytes) -> Decision:
         """
         Raises:
-            InvalidTransaction, ConflictingTransaction, StoreError, ArtefactError, CatalogError: as POST /predict.
+            InvalidTransaction, ConflictingTransaction, StoreError, CatalogError: as POST /predict.
         """
         ...
 
@@ -164,9 +163,25 @@ class ConsoleService(Protocol):
         ...
 
     def replay(self, decision_id: str) -> Replay:
-        """Decide again on what was stored, and leave no trace. Called in a thread."""
+        """Decide again on what was stored, and leave no trace. Only in the lane.
+
+        Raises:
+            RequestRefused: if its model is not loaded any more.
+        """
         ...
 
     def health(self) -> Health:
-        """Called in a thread."""
+        """Only in the lane."""
+        ...
+
+
+class ConsoleStage(Protocol):
+    """Where the console finds its worker."""
+
+    @property
+    def worker(self) -> ConsoleService:
+        """
+        Raises:
+            StoreError: before its model is loaded.
+        """
         ...

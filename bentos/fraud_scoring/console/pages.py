@@ -108,7 +108,8 @@ async def model(visit: Visit) -> Response:
 
 async def health(visit: Visit) -> Response:
     """The whole page; htmx takes the figures out of it."""
-    return await visit.page("health.html", lambda: {"health": visit.desk.health()})
+    found = await visit.service.lane.run(visit.service.health)
+    return await visit.page("health.html", lambda: {"health": visit.desk.health(found)})
 
 
 async def login_form(visit: Visit) -> Response:
@@ -136,7 +137,7 @@ def filter_links(wanted: Wanted) -> list[tuple[str, list[tuple[str, str, bool]]]
 def score_fields(visit: Visit) -> list[Any]:
     """The inputs of the form to score by hand."""
     champion = visit.service.models.champion
-    given = champion.artefact.card.catalog.columns_given if champion else ()
+    given = champion.model.card.catalog.columns_given if champion else ()
     return transaction_fields(given, visit.service.attributes)
 
 

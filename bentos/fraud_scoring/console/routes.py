@@ -15,6 +15,8 @@
 """
 
 import logging
+import time
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 import anyio
@@ -22,16 +24,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bentos.fraud_scoring import logs, metrics
 from bentos.fraud_scoring.body import RequestRefused
 from bentos.fraud_scoring.console import changes, pages
 from bentos.fraud_scoring.console.assets import URL, Asset, read_assets
-from bentos.fraud_scoring.console.needs import ConsoleService, Session
+from bentos.fraud_scoring.console.needs import ConsoleStage, Session
 from bentos.fraud_scoring.console.rendering import environment, render
 from bentos.fraud_scoring.console.visits import HEADERS, THREADS, Console, Handler, Visit, html, moved
 from bentos.fraud_scoring.desk import CaseNotFound
-from fraud_platform.errors import ArtefactError, CatalogError, FraudPlatformError, StoreError
+from fraud_platform.errors import FraudPlatformError
 
 log = logging.getLogger("bentoml.fraud_scoring")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 ROLE = "analyst"
 LOGIN = "/console/login"
@@ -59,37 +64,47 @@ CHANGING: dict[str, Handler] = {
 }
 
 
-def console_routes(service: ConsoleService) -> list[Route]:
-    """The routes of the module's table. The service may be filled later; nothing is asked of it before a request."""
-    console = Console(service, environment(), anyio.CapacityLimiter(THREADS))
-    reading = [Route(path, _answering(console, handler), methods=["GET"]) for path, handler in READING.items()]
-    changing = [Route(path, _answering(console, handler), methods=["POST"]) for path, handler in CHANGING.items()]
+def console_routes(stage: ConsoleStage) -> list[Route]:
+    """The routes of the module's table; nothing is asked of the stage before a request."""
+    console = Console(stage, environment(), anyio.CapacityLimiter(THREADS))
+    reading = [Route(path, _answering(console, path, handler), methods=["GET"]) for path, handler in READING.items()]
+    changing = [Route(path, _answering(console, path, handler), methods=["POST"]) for path, handler in CHANGING.items()]
     return [
         *reading,
         *changing,
-        Route(LOGIN, _answering(console, pages.login_form, open_to_all=True), methods=["GET"]),
-        Route(LOGIN, _answering(console, changes.login, open_to_all=True), methods=["POST"]),
+        Route(LOGIN, _answering(console, LOGIN, pages.login_form, open_to_all=True), methods=["GET"]),
+        Route(LOGIN, _answering(console, LOGIN, changes.login, open_to_all=True), methods=["POST"]),
         Route(URL + "{name:path}", _static(read_assets()), methods=["GET"]),
     ]
 
 
-def _answering(console: Console, handler: Handler, *, open_to_all: bool = False):
-    """The handler behind its session, with its errors as pages."""
+def _answering(console: Console, path: str, handler: Handler, *, open_to_all: bool = False) -> Endpoint:
+    """The handler behind its session, counted and timed, with its errors as pages."""
+    observe = metrics.REQUEST_SECONDS.labels(path).observe
 
     async def answer(request: Request) -> Response:
+        started = time.perf_counter()
+        logs.note(request, route=path)
         visit = Visit(request, console, None)
         try:
-            session = console.service.guard.session(request)
-            visit = Visit(request, console, session)
-            if not open_to_all and session is None:
-                return _to_login(visit)
-            if session is not None and not open_to_all:
-                _check_role(session)
-            return await handler(visit)
+            visit = Visit(request, console, visit.service.guard.session(request))
+            response = await _let_in(visit, handler, open_to_all)
         except Exception as error:  # noqa: BLE001 - the boundary: `_explained` logs what it does not know
-            return _explained(visit, error)
+            response = _explained(visit, error)
+        metrics.REQUESTS.labels(path, response.status_code).inc()
+        observe(time.perf_counter() - started)
+        return response
 
     return answer
+
+
+async def _let_in(visit: Visit, handler: Handler, open_to_all: bool) -> Response:
+    """The handler's answer, where the person may have it."""
+    if not open_to_all:
+        if visit.session is None:
+            return _to_login(visit)
+        _check_role(visit.session)
+    return await handler(visit)
 
 
 def _check_role(session: Session) -> None:
@@ -113,20 +128,24 @@ def _to_login(visit: Visit) -> Response:
 def _explained(visit: Visit, error: Exception) -> Response:
     """An error as a page, or as a part of one."""
     headers: dict[str, str] = {}
+    code = "unavailable"
     if isinstance(error, CaseNotFound):
+        code = "unknown_decision"
         status, title, message = 404, "No such decision", "The store has no decision with this id. It may be mistyped."
     elif isinstance(error, RequestRefused):
-        status, title = error.status, error.refusal.code.replace("_", " ").capitalize()
+        code, status = error.refusal.code, error.status
+        title = code.replace("_", " ").capitalize()
         message = " ".join(filter(None, [error.refusal.message, error.refusal.fix]))
-        headers = getattr(error, "headers", None) or {}
-    elif isinstance(error, (StoreError, ArtefactError, CatalogError)):
+        headers = error.headers
+    elif isinstance(error, FraudPlatformError):
         log.error("Unavailable: %s", error)
         status, title, message = 503, "Not available right now", str(error)
-    elif isinstance(error, FraudPlatformError):
-        status, title, message = 422, "That cannot be done", str(error)
     else:
+        code = "internal_error"
         log.error("A defect of the console", exc_info=error)
         status, title, message = 500, "The console failed", "The service's log says why. Decisions are not affected."
+    metrics.REFUSALS.labels(code).inc()
+    logs.note(visit.request, code=code)
     if visit.partial and visit.request.method == "POST":
         # What a person tried is said aloud; the row or form that it was tried on stays as it is.
         headers = {**headers, "HX-Retarget": "#said", "HX-Reswap": "innerHTML"}
@@ -135,7 +154,7 @@ def _explained(visit: Visit, error: Exception) -> Response:
     return html(render(visit.console.templates, template, context), status, headers)
 
 
-def _static(assets: dict[str, Asset]):
+def _static(assets: dict[str, Asset]) -> Endpoint:
     async def answer(request: Request) -> Response:
         asset = assets.get(request.path_params["name"])
         if asset is None:

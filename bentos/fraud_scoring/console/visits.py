@@ -14,7 +14,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from bentos.fraud_scoring.console.needs import ConsoleService, Session
+from bentos.fraud_scoring.console.needs import ConsoleService, ConsoleStage, Session
 from bentos.fraud_scoring.console.rendering import render
 from bentos.fraud_scoring.desk import Desk
 
@@ -37,15 +37,11 @@ Context = dict[str, Any]
 
 @dataclass(frozen=True)
 class Console:
-    """What all requests share. `desk` is made with the store, which a worker has only once it has started."""
+    """What all requests share. The stage has its worker only once that has loaded its model."""
 
-    service: ConsoleService
+    stage: ConsoleStage
     templates: jinja2.Environment
     threads: anyio.CapacityLimiter
-
-    @property
-    def desk(self) -> Desk:
-        return Desk(self.service)
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,11 @@ class Visit:
 
     @property
     def service(self) -> ConsoleService:
-        return self.console.service
+        return self.console.stage.worker
 
     @property
     def desk(self) -> Desk:
-        return self.console.desk
+        return Desk(self.service)
 
     @property
     def partial(self) -> bool:

@@ -1,5 +1,6 @@
 """A service without HTTP, model or keys, that does what the console asks of one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,13 @@ import msgspec
 from starlette.requests import Request
 
 from bentos.fraud_scoring.body import RequestRefused
-from bentos.fraud_scoring.console.needs import LabelReport
 from fraud_platform.decisions.journal import Decision
 from fraud_platform.decisions.ruleset import RuleSet
 from fraud_platform.features.selection import build_catalog
 from fraud_platform.models.artefact import ModelCard
 from fraud_platform.settings import Settings
 from fraud_platform.transactions.contract import TRANSACTION_COLUMNS
+from fraud_platform.transactions.label_request import LabelReport
 from fraud_platform.transactions.request import TransactionDecoder
 from fraud_platform_tests.bentos.console.memory_store import MemoryStore
 from fraud_platform_tests.bentos.console.samples import card, decided, file, judge
@@ -86,7 +87,7 @@ class FakeReplay(msgspec.Struct):
     action: str = "review"
     same: bool = True
     model_version: str = "3"
-    why: str = ""
+    why: str | None = None
 
 
 @dataclass
@@ -97,7 +98,7 @@ class FakePackage:
 @dataclass
 class FakeModel:
     version: str
-    artefact: FakePackage
+    model: FakePackage
 
 
 @dataclass
@@ -105,6 +106,19 @@ class FakeModels:
     champion: FakeModel | None = field(default_factory=lambda: FakeModel("3", FakePackage(card())))
     challenger: FakeModel | None = None
     fallback: FakeModel | None = None
+
+
+@dataclass
+class FakeWatched:
+    what: str = "rules and lists"
+    problem: str | None = None
+
+
+class FakeLane:
+    """Nobody else is in it."""
+
+    async def run(self, work: Callable[[], Any]) -> Any:
+        return work()
 
 
 class FakeAudit:
@@ -125,7 +139,8 @@ class FakeService:
         self.store = MemoryStore()
         self.models = FakeModels()
         self.rules = self.loaded_rules()
-        self.rules_problem: str | None = None
+        self.watched = [FakeWatched("keys"), FakeWatched()]
+        self.lane = FakeLane()
         self.audit = FakeAudit()
         self.guard = FakeGuard()
         self.attributes = ("age",)
@@ -136,6 +151,11 @@ class FakeService:
     def loaded_rules(self) -> RuleSet:
         """No rules, and the lists as they are on disk."""
         return RuleSet.load(self.settings.rules, self.settings.lists, CATALOG, rules_required=False)
+
+    @property
+    def worker(self) -> "FakeService":
+        """The service is its own stage."""
+        return self
 
     async def decide(self, body: bytes) -> Decision:
         event = TransactionDecoder(self.attributes).decode(body)

@@ -41,7 +41,10 @@ def service(tmp_path: Path) -> FakeService:
     """Five payments that wait, the first with the greatest expected loss, and others."""
     service = FakeService(tmp_path)
     for i in range(5):
-        file(service.store, decided(f"tx-{i}", event={"amount_cents": 100_000 - 1_000 * i, "customer_id": f"customer-{i}"}))
+        file(
+            service.store,
+            decided(f"tx-{i}", event={"amount_cents": 100_000 - 1_000 * i, "customer_id": f"customer-{i}"}),
+        )
     file(service.store, decided("approved", "approve"), decided("blocked", "block"))
     judge(service.store, "blocked", True)
     return service

@@ -3,12 +3,12 @@
 from datetime import timedelta
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from bentos.fraud_scoring import desk as desk_module
 from bentos.fraud_scoring.desk import CaseNotFound, Desk, Wanted
+from fraud_platform.decisions.deployment import Deployment, LastPromotion, write_deployment
 from fraud_platform.decisions.journal import Labelled, Shadow, decision_key
 from fraud_platform_tests.bentos.console.fakes import FakeModel, FakeModels, FakePackage, FakeService
 from fraud_platform_tests.bentos.console.samples import INPUTS, NOW, card, decided, file, judge
@@ -176,11 +176,11 @@ def test_the_model_page_compares_with_what_else_is_loaded(desk: Desk, service: F
 def test_the_promotion_is_read_from_the_deployment_file(desk: Desk, service: FakeService) -> None:
     file_ = service.settings.deployment
     assert desk.model_card().promotion is None and desk.model_card().problem is None
-    file_.parent.mkdir(parents=True)
-    file_.write_bytes(msgspec.json.encode({"champion": "3", "promotion": {"event": "promoted", "to": 3}}))
-    assert desk.model_card().promotion == {"event": "promoted", "to": 3}
+    promotion = LastPromotion("promoted", 2, "It saves more.", "the gate", NOW)
+    write_deployment(file_, Deployment(promotion=promotion))
+    assert desk.model_card().promotion == promotion
     file_.write_text("{")
-    assert "deployment.json cannot be read" in (desk.model_card().problem or "")
+    assert "deployment.json cannot be used" in (desk.model_card().problem or "")
 
 
 def test_a_shadow_that_agrees_is_no_signal() -> None:

@@ -71,7 +71,8 @@ def test_drift_has_a_level(tmp_path: Path, share: float, level: str) -> None:
     file.write_text(
         f'{{"share_drifted": {share}, "drifted": [["amount", 0.4]], "inputs": 83, "score_psi": null,'
         '"score_drifted": false, "decided": true, "psi_limit": 0.1, "warning": 0.15, "critical": 0.2,'
-        '"first_day": "2026-01-01", "last_day": "2026-01-07", "model_version": "3", "written_at": "2026-01-08T00:00:00Z"}'
+        '"first_day": "2026-01-01", "last_day": "2026-01-07", "model_version": "3",'
+        '"written_at": "2026-01-08T00:00:00Z"}'
     )
     found, problem = read_drift(file)
     assert isinstance(found, Drift) and problem is None

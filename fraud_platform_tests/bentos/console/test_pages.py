@@ -8,6 +8,8 @@ import pytest
 
 from bentos.fraud_scoring.console import pages
 from bentos.fraud_scoring.console.visits import CONTENT_SECURITY_POLICY
+from fraud_platform.decisions.backtest_report import BacktestReport, RuleResult, Together, report_file
+from fraud_platform.decisions.deployment import Deployment, LastPromotion, write_deployment
 from fraud_platform.decisions.journal import Reason, Shadow, decision_key
 from fraud_platform.decisions.lists import add, new_entry
 from fraud_platform_tests.bentos.console.conftest import HTMX, Client
@@ -38,6 +40,11 @@ PAGES = (
 )
 PARTS = ("/console/live", "/console/queue/count")
 
+RULES = """rules:
+- {name: burst, when: customer_count_1h > 8, action: block, weight: 60, mode: live, owner: ana, why: Card testing}
+- {name: tried, when: is_foreign == 1, action: review, weight: 5, mode: shadow, owner: ana, why: A try}
+- {name: old, when: is_night == 1, action: review, weight: 5, mode: live, until: 2020-01-01, owner: ana, why: Over}
+"""
 LONGEST = "x" * 128
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -78,15 +85,28 @@ def filled(service: FakeService, value: str) -> None:
     file(service.store, hostile, decided(value, event=dict.fromkeys(texts, value)))
     judge(service.store, "tx-1", True, by=value, fraud_type=value)
     service.state = FakeHealth("degraded", (FakePart(value, False, value),))
-    service.rules_problem = value
+    service.watched[1].problem = value
     hostile_card = card(warnings=(value,), algorithm=value, source=value, parameters={value: value})
     service.models = FakeModels(
         FakeModel(value, FakePackage(hostile_card)), FakeModel(value, FakePackage(hostile_card))
     )
     service.guard.current = FakeSession(FakePrincipal(value))
-    service.settings.deployment.parent.mkdir(parents=True, exist_ok=True)
-    promotion = {"why": value, "by": value, "at": value, "from": value, "to": value}
-    service.settings.deployment.write_bytes(msgspec.json.encode({"promotion": promotion}))
+    write_deployment(service.settings.deployment, Deployment(promotion=LastPromotion(value, 2, value, value, NOW)))
+
+
+def backtest(name: str) -> BacktestReport:
+    """One rule's figures."""
+    result = RuleResult(
+        name=name, mode="live", action="block", weight=60, rows=5000, days=30, frauds=50, alerts=186,
+        alerts_per_day=6.2,
+        found=76, precision=0.41, recall=0.22, saved=412_300, added=-200, model_alerts_too=0.83, frauds_only_here=3,
+    )  # fmt: skip
+    model = Together(name="model", reviews_per_day=7, blocks_per_day=1, found=40, precision=0.2, recall=0.8, saved=1)
+    return BacktestReport(
+        made_at=NOW, rules_digest="", first=NOW.date(), last=NOW.date(), days=30, as_of=NOW.date(), label_delay_days=7,
+        rows=5000, frauds=50, rows_without_score=0, model_versions=("3",), rules=(result,), inactive=(), model=model,
+        with_rules=msgspec.structs.replace(model, reviews_per_day=9),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("path", [*PAGES, CASE, f"{CASE}/peek", *PARTS, "/console/login?next=/"])
@@ -274,8 +294,32 @@ def test_lists_show_their_entries_and_that_their_time_is_over(client: Client, se
     assert client.page("/console/rules").all("tr", class_="over")
 
 
+def test_rules_are_shown_with_what_they_did_on_history(client: Client, service: FakeService) -> None:
+    service.settings.rules.write_text(RULES)
+    service.rules = service.loaded_rules()
+    report_file(service.settings).parent.mkdir(parents=True)
+    report_file(service.settings).write_bytes(msgspec.json.encode(backtest("burst")))
+    answer = client.get("/console/rules")
+    assert problems_of(answer.text) == []
+    text = Document(answer.text).text
+    for expected in (
+        "burst live block weight 60 · ana", "customer_count_1h > 8", "Alerts a day 6.2", "Precision 41.0",
+        "Adds to the model −2.00",
+        "Not in the backtest", "tried shadow review", "old over review", "the model and the live rules 9",
+    ):  # fmt: skip
+        assert expected in text, expected
+
+
+def test_a_backtest_that_cannot_be_read_is_said(client: Client, service: FakeService) -> None:
+    service.settings.rules.write_text(RULES)
+    service.rules = service.loaded_rules()
+    report_file(service.settings).parent.mkdir(parents=True)
+    report_file(service.settings).write_text("{")
+    assert "rule_backtest.json cannot be read" in client.page("/console/rules").text
+
+
 def test_a_broken_rules_file_is_said(client: Client, service: FakeService) -> None:
-    service.rules_problem = "rules.yaml: rule burst: when: there is no column amont."
+    service.watched[1].problem = "rules.yaml: rule burst: when: there is no column amont."
     assert "there is no column amont" in client.page("/console/rules").text
 
 
