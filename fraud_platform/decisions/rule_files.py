@@ -18,7 +18,13 @@ from fraud_platform.transactions.yaml_loader import YamlLoader
 Signature = tuple[int, int, int] | None
 """Inode, size and time of change of a file: another where the file is another. None: there is no file."""
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+
+def _one_line(given: object) -> object:
+    """Every run of white space, line breaks of any kind included, becomes one space."""
+    return " ".join(given.split()) if isinstance(given, str) else given
+
+
+Words = Annotated[str, BeforeValidator(_one_line), StringConstraints(min_length=1, max_length=500)]
 """Something that a person wrote for persons."""
 
 

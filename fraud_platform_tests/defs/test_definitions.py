@@ -34,6 +34,7 @@ ASSETS: dict[str, tuple[str, set[str]]] = {
     "online_state": ("serving", {"validated_transactions", "validated_labels"}),
     "feature_parity_report": ("monitoring", {"transaction_features"}),
     "fraud_scoring_bento": ("serving", {"champion_model", "feature_parity_report"}),
+    "service_deployment": ("serving", {"champion_model", "fraud_scoring_bento"}),
     "data_drift_report": ("monitoring", {"batch_scores", "training_set"}),
     "rule_backtest": ("scoring", {"transaction_features", "batch_scores", "validated_labels"}),
 }
@@ -66,6 +67,7 @@ REPORTING_CHECKS = {("data_drift_report", "drift_share")}
 RETRAINED = {name for name, (group, _) in ASSETS.items() if group == "training"} | {
     "batch_scores",
     "fraud_scoring_bento",
+    "service_deployment",
 }
 JOBS = {"ingestion_job": DAILY - {"batch_scores"}, "retraining_job": RETRAINED}
 SENSORS = {"drift_sensor"}
