@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, StringConstraints, ValidationError
 
 from fraud_platform.errors import FraudPlatformError, RulesError
 from fraud_platform.transactions.yaml_loader import YamlLoader
@@ -19,12 +19,14 @@ Signature = tuple[int, int, int] | None
 """Inode, size and time of change of a file: another where the file is another. None: there is no file."""
 
 
-def _one_line(given: object) -> object:
+def _one_line(text: str) -> str:
     """Every run of white space, line breaks of any kind included, becomes one space."""
-    return " ".join(given.split()) if isinstance(given, str) else given
+    return " ".join(text.split())
 
 
-Words = Annotated[str, BeforeValidator(_one_line), StringConstraints(min_length=1, max_length=500)]
+Words = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_one_line)
+]
 """Something that a person wrote for persons."""
 
 
