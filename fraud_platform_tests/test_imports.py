@@ -19,7 +19,7 @@ SINGLE_IMPORTERS = {
     "evidently": "fraud_platform/monitoring/drift.py",
     "great_expectations": "fraud_platform/transactions/expectations/runner.py",
     "lmdb": "fraud_platform/features/stores/lmdb",
-    "redis": "fraud_platform/features/stores/redis.py",
+    "redis": "fraud_platform/features/stores/redis",
     "pyspark": "fraud_platform/features/spark.py",
 }
 SLOW = {"mlflow", "evidently", "great_expectations", "sklearn", "xgboost", "matplotlib", "onnxmltools", "pyspark"}

@@ -36,7 +36,17 @@ def held_states(store: Store) -> int:
         with store._lmdb.begin() as view:
             return view.stat(store._states)["entries"]
     assert isinstance(store, RedisStore)
-    return sum(name.startswith(store._state_prefix) for name in store._client.scan_iter(count=1000))
+    return sum(1 for _ in store._connection.scan(store._connection.state_prefix))
+
+
+def held_filings(store: Store) -> int:
+    """Under how many keys the outbox's entries lie, each counted by itself."""
+    if isinstance(store, LmdbStore):
+        with store._lmdb.begin() as view:
+            return view.stat(store._environment.filed)["entries"]
+    assert isinstance(store, RedisStore)
+    names = store._connection
+    return sum(names.client.zcard(name) for name in set(names.scan(names.filed_prefix)))
 
 
 def change(

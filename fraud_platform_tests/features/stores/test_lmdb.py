@@ -1,10 +1,9 @@
-"""What only LMDB does: let states expire by their event time, and refuse files that it cannot trust."""
+"""What only LMDB does: refuse files that it cannot trust, and say so where there is no room."""
 
 import itertools
 import multiprocessing
 import resource
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +13,8 @@ import pytest
 from lmdb.verify import verify
 
 from fraud_platform.errors import StoreError
-from fraud_platform.features.stores.batches import BATCH
 from fraud_platform.features.stores.lmdb import LmdbStore
-from fraud_platform.features.stores.lmdb import store as lmdb_store
+from fraud_platform_tests.features.building import build
 from fraud_platform_tests.features.stores.places import change, commit, committed, held_states, key, values
 
 PAGE = 4096
@@ -34,68 +32,6 @@ def store(folder: Path) -> Iterator[LmdbStore]:
         yield opened
 
 
-def rebuilt(store: LmdbStore, states: Iterator[tuple[bytes, int, bytes]]) -> None:
-    with store.rebuild() as rebuild:
-        rebuild.put(states)
-        assert rebuild.publish("fingerprint", 1_000_000)
-
-
-def test_states_expire_by_their_latest_event(store: LmdbStore) -> None:
-    rebuilt(store, ((key(n), n - 50, b"%d" % n) for n in range(100)))
-    snapshot = store.read([], [key(50), key(51)])
-    assert store.commit(snapshot, change({}, {key(50): b"renewed", key(51): b"older"}, 90, b"")) == 1
-    assert store.expire(before_us=-50) == 0
-    assert store.expire(before_us=10) == 58
-    assert values(store, [], [key(n) for n in (59, 60, 50, 51)])[1] == [None, b"60", b"renewed", b"older"]
-    assert store.expire(before_us=10) == 0
-    assert store.expire(before_us=1_000_000) == 42
-    assert held_states(store) == 0
-
-
-@pytest.mark.parametrize("scanned", [1, 7, 2 * BATCH, 1_000_000])
-def test_expiry_goes_through_all_states(store: LmdbStore, scanned: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lmdb_store, "SCANNED", scanned)
-    rows = BATCH * 3 + 1 if scanned > 7 else 30
-    rebuilt(store, ((key(n), n % 3, b"") for n in range(rows)))
-    assert store.expire(before_us=1) == (rows + 2) // 3
-    assert held_states(store) == rows - (rows + 2) // 3
-
-
-def test_expiry_of_a_new_store(store: LmdbStore) -> None:
-    assert store.expire(before_us=1) == 0
-    commit(store, {key(1): b"r"}, {key(1): b"s"})
-    assert store.expire(before_us=1) == 1
-    assert values(store, [key(1)], [key(1)]) == ([b"r"], [None])
-
-
-def test_what_has_expired_and_come_back_is_not_what_was_read(store: LmdbStore) -> None:
-    commit(store, {}, {key(1): b"same"})
-    snapshot = store.read([], [key(1)])
-    store.expire(before_us=1)
-    assert store.commit(snapshot, change({}, {key(1): b"mine"}, 0, b"")) is None
-    commit(store, {}, {key(1): b"same"})
-    assert store.commit(snapshot, change({}, {key(1): b"mine"}, 0, b"")) is None
-
-
-def test_what_is_renewed_meanwhile_does_not_expire(store: LmdbStore) -> None:
-    rows = 3 * BATCH
-    rebuilt(store, ((key(n), 0, b"old") for n in range(rows)))
-
-    def renew() -> None:
-        for number in range(0, rows, 10):
-            while store.commit(store.read([], [key(number)]), change({}, {key(number): b"new"}, 1, b"")) is None:
-                pass
-
-    thread = threading.Thread(target=renew)
-    thread.start()
-    removed = store.expire(before_us=1)
-    thread.join()
-    removed += store.expire(before_us=1)
-    assert held_states(store) == rows // 10
-    assert rows - rows // 10 <= removed <= rows
-    assert set(values(store, [], [key(n) for n in range(0, rows, 10)])[1]) == {b"new"}
-
-
 def fill(store: LmdbStore, done: list[int]) -> None:
     """Commit for ever, each commit a record and a state of the next number."""
     for number in itertools.count():
@@ -106,7 +42,7 @@ def fill(store: LmdbStore, done: list[int]) -> None:
 def filled(folder: Path) -> Path:
     """The file of a store that was closed."""
     with closing(LmdbStore(folder, map_bytes=1 << 30)) as store:
-        rebuilt(store, ((key(n), 0, b"x" * (n % 5000)) for n in range(500)))
+        build(store, "fingerprint", ((key(n), 0, b"x" * (n % 5000)) for n in range(500)))
         for number in range(20):
             commit(store, {key(number): b"r" * 100}, {key(number): b"s" * 3000}, b"e" * 500)
     return folder / "data.mdb"
@@ -173,7 +109,7 @@ def test_a_file_that_is_short_by_what_is_free_is_not_refused(folder: Path) -> No
 def test_what_a_store_does_leaves_a_sound_file(folder: Path) -> None:
     with closing(LmdbStore(folder, map_bytes=1 << 30)) as store:
         for size in (0, 100, 2_500, 9_000, 40_000):
-            rebuilt(store, ((key(n), n, bytes(size)) for n in range(300)))
+            build(store, "fingerprint", ((key(n), n, bytes(size)) for n in range(300)))
             for number in range(100):
                 records, states = {key(number): bytes(size)}, {key(number + 250): bytes(size // 2)}
                 queue = {key(number): size, key(number // 2): None}
@@ -238,12 +174,12 @@ def test_a_store_that_was_killed_while_it_was_made_is_made(folder: Path) -> None
 
 def test_a_rebuild_without_room_leaves_the_old_states(folder: Path) -> None:
     with closing(LmdbStore(folder, map_bytes=1 << 23)) as store:
-        rebuilt(store, ((key(n), 0, b"old" * 700) for n in range(500)))
+        build(store, "fingerprint", ((key(n), 0, b"old" * 700) for n in range(500)))
         with pytest.raises(StoreError, match="larger map_bytes"), store.rebuild() as rebuild:
             rebuild.put((key(n), 0, b"new" * 700) for n in range(10_000))
         assert values(store, [], [key(1)])[1] == [b"old" * 700]
     with closing(LmdbStore(folder, map_bytes=1 << 30)) as store:
-        rebuilt(store, ((key(n), 0, b"new" * 700) for n in range(2_000)))
+        build(store, "fingerprint", ((key(n), 0, b"new" * 700) for n in range(2_000)))
         assert held_states(store) == 2_000
 
 
@@ -321,5 +257,5 @@ def test_after_it_was_closed_it_says_so(folder: Path) -> None:
 def test_a_durable_store_does_the_same(folder: Path) -> None:
     with closing(LmdbStore(folder, map_bytes=1 << 30, durable=True)) as store:
         commit(store, {key(1): b"r"}, {key(1): b"s"})
-        rebuilt(store, iter([(key(1), 0, b"t")]))
+        build(store, "fingerprint", [(key(1), 0, b"t")])
         assert values(store, [key(1)], [key(1)]) == ([b"r"], [b"t"])

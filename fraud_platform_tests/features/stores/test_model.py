@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 
 from fraud_platform.features.stores import Change, Entry, NewEntry, Snapshot, Store
 from fraud_platform.features.stores.lmdb import LmdbStore
-from fraud_platform_tests.features.stores.places import committed, key
+from fraud_platform_tests.features.stores.places import committed, held_filings, key
 
 NAMES = st.integers(0, 3)
 CLIENT = st.integers(0, 1)
@@ -199,12 +199,17 @@ class Clients(RuleBasedStateMachine):
         assert self.clients[client].acknowledge(through, keep) == len(model.entries) - len(kept)
         model.entries = kept
 
+    @rule(client=CLIENT)
+    def counts(self, client: int) -> None:
+        store, model = self.clients[client], self.model
+        assert (store.last_sequence(), store.acknowledged()) == (model.last, model.acknowledged)
+        assert store.waiting() == len(model.waiting)
+        assert held_filings(store) == sum(len(model.under[entry.sequence]) for entry in model.entries)
+
     @invariant()
     def both_clients_see_all(self) -> None:
         names = self.keys(set(range(4)))
         for store in self.clients:
-            assert (store.last_sequence(), store.acknowledged()) == (self.model.last, self.model.acknowledged)
-            assert store.waiting() == len(self.model.waiting)
             snapshot = store.read(names, names)
             assert {n: v for n, v in snapshot.records.items() if v is not None} == {
                 name: record for name, (_, record) in self.model.records.items()

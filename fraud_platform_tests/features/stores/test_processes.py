@@ -14,10 +14,10 @@ from typing import Any, cast
 import pytest
 
 from fraud_platform.errors import StoreError
-from fraud_platform.features.stores import Store
+from fraud_platform.features.stores import Change, NewEntry, Store
 from fraud_platform.features.stores.batches import BATCH
 from fraud_platform_tests.features.stores.counting import count_up, counted
-from fraud_platform_tests.features.stores.places import Place, change, held_states, key, values
+from fraud_platform_tests.features.stores.places import Place, change, held_filings, held_states, key, values
 from fraud_platform_tests.features.stores.redis_server import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -107,6 +107,36 @@ def test_a_process_killed_while_it_commits(place: Place, store: Store) -> None:
         ours = [sequence for sequence in (count_up(store), count_up(store)) if sequence is not None]
         before, total = total, counted(store)
         assert total - before - len(reported) - len(ours) in (0, 1)
+
+
+def append_and_acknowledge(place: Place, pipe: Connection) -> None:
+    """Report the last sequence just before all but the newest ten entries are acknowledged, and five of those kept."""
+    with closing(place.open()) as store:
+        while True:
+            entries = [NewEntry(b"%d" % n, (KEY, key(2 + n % 3))) for n in range(3_000)]
+            last = store.commit(store.read([], []), Change({}, {}, 0, entries))
+            assert last is not None
+            pipe.send(last)
+            store.acknowledge(last - 10, keep=5)
+
+
+def test_a_process_killed_while_it_acknowledges(place: Place, store: Store) -> None:
+    """No entry is there without its filings and no filing without its entry, and the next one goes on."""
+    for rounds in (1, 2, 1, 3):
+        with running(append_and_acknowledge, place) as (process, pipe):
+            reported = [received(pipe) for _ in range(rounds)]
+            process.kill()
+            reported += rest(pipe)
+        store.read([], [])  # Redis has carried out by now what was sent before
+        acknowledged, last = store.acknowledged(), store.last_sequence()
+        assert acknowledged in {0, *(sequence - 10 for sequence in reported), reported[0] - 3_000 - 10}
+        left = store.entries(0, 10_000)
+        assert [entry.sequence for entry in left] == list(range(last - len(left) + 1, last + 1))
+        assert len(left) >= last - acknowledged + 5 * (acknowledged > 0)
+        assert store.filed(KEY, 10_000) == left[::-1]
+        assert held_filings(store) == 2 * len(left)
+        assert store.acknowledge(last - 10, keep=5) == len(left) - 15
+        assert held_filings(store) == 2 * 15
 
 
 def rebuild_for_ever(place: Place, pipe: Connection) -> None:

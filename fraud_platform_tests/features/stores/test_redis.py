@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from fraud_platform.errors import StoreError
+from fraud_platform.features.stores import Change, NewEntry
 from fraud_platform.features.stores.batches import BATCH
 from fraud_platform.features.stores.redis import RedisStore
 from fraud_platform_tests.features.stores.counting import KEY, count_up, counted
@@ -17,6 +18,7 @@ from fraud_platform_tests.features.stores.places import (
     Place,
     change,
     commit,
+    committed,
     held_states,
     key,
     opened,
@@ -40,10 +42,10 @@ def test_states_go_after_their_lifetime_and_records_stay(store: RedisStore) -> N
         rebuild.record([(key(2), b"r")])
         assert rebuild.publish("fingerprint", 1)
     commit(store, {}, {KEY: b"s"})
-    tag = store._outbox_key.removesuffix(b"outbox")
-    lifetimes = {name: store._client.pttl(name) for name in store._client.scan_iter(count=1000) if name.startswith(tag)}
+    names = store._connection
+    lifetimes = {name: store._client.pttl(name) for name in names.scan(names.tag)}
     assert {name: 0 < lifetime <= DAY_US // 1000 for name, lifetime in lifetimes.items()} == {
-        name: name.startswith(store._state_prefix) for name in lifetimes
+        name: name.startswith(names.state_prefix) for name in lifetimes
     }
     assert len(lifetimes) == 2 + 2 + 4
     assert min(lifetime for lifetime in lifetimes.values() if lifetime > 0) > DAY_US // 1000 - 60_000
@@ -54,15 +56,17 @@ def test_states_go_after_their_lifetime_and_records_stay(store: RedisStore) -> N
 def test_a_state_that_went_was_changed(store: RedisStore) -> None:
     commit(store, {}, {KEY: b"s"})
     snapshot = store.read([], [KEY])
-    assert store._client.delete(store._states_of(b"") + KEY) == 1
+    assert store._client.delete(store._connection.states_of(b"") + KEY) == 1
     assert store.commit(snapshot, change({}, {KEY: b"t"}, 0, b"")) is None
     commit(store, {}, {KEY: b"s"})
     assert store.commit(snapshot, change({}, {KEY: b"t"}, 0, b"")) is None
 
 
 def test_namespaces_do_not_see_each_other(store: RedisStore, redis_server: RedisServer) -> None:
-    commit(store, {KEY: b"r"}, {KEY: b"s"})
+    committed(store, change({KEY: b"r"}, {KEY: b"s"}, under=(KEY,), queue={KEY: 1}))
     with closing(opened(redis_server.url, f"another {uuid4()}")) as other:
+        assert (other.filed(KEY, 9), other.queue(9), other.waiting(), other.last_sequence()) == ([], [], 0, 0)
+        assert other.identity() != store.identity()
         assert values(other, [KEY], [KEY]) == ([None], [None])
         with other.rebuild() as rebuild:
             assert rebuild.publish("theirs", 0)
@@ -72,10 +76,12 @@ def test_namespaces_do_not_see_each_other(store: RedisStore, redis_server: Redis
 
 def test_all_keys_of_a_namespace_have_one_hash_tag(own_redis: RedisServer) -> None:
     with closing(opened(own_redis.url)) as store, own_redis.client() as client:
-        commit(store, {KEY: b"r"}, {KEY: b"s"})
+        count_up(store)
         with store.rebuild() as rebuild:
             rebuild.put([(KEY, 0, b"s")])
             rebuild.publish("fingerprint", 1)
+        store.acknowledge(1, keep=1)
+        store.identity()
         assert {name.partition(b"}")[0] for name in client.scan_iter()} == {b"{" + NAMESPACE.encode()}
 
 
@@ -89,11 +95,14 @@ def test_old_states_are_removed_in_batches(store: RedisStore, size: int) -> None
     assert held_states(store) == 0
 
 
-def test_a_read_is_one_command_and_a_commit_is_one(own_redis: RedisServer) -> None:
+@pytest.mark.parametrize("entries", [1, 3])
+def test_a_read_is_one_command_and_a_commit_is_one(own_redis: RedisServer, entries: int) -> None:
+    appended = [NewEntry(b"e", (key(n), KEY)) for n in range(entries)]
+    changed = Change({KEY: b"r"}, {KEY: b"t"}, 0, appended, {KEY: 1, key(2): None})
     with closing(opened(own_redis.url)) as store, own_redis.client() as client:
         commit(store, {}, {KEY: b"s"})
         client.config_resetstat()
-        commit(store, {KEY: b"r"}, {KEY: b"t"})
+        committed(store, changed)
         calls = {name: figures["calls"] for name, figures in client.info("commandstats").items()}
         assert calls["cmdstat_mget"] == calls["cmdstat_evalsha"] == 1
         assert {"cmdstat_eval", "cmdstat_script|load"}.isdisjoint(calls)
@@ -104,7 +113,34 @@ def test_a_server_that_forgot_the_script_is_told_it_again(own_redis: RedisServer
         assert count_up(store) == 1
         client.script_flush()
         assert count_up(store) == 2
+        client.script_flush()
         assert counted(store) == 2
+        client.script_flush()
+        assert store.acknowledge(2, keep=0) == 2
+
+
+def test_nothing_is_left_of_what_was_drained_and_decided(store: RedisStore) -> None:
+    """What bounds the namespace: no filing without its entry, and no queue where nothing waits."""
+    for number in range(30):
+        committed(store, change({}, {}, under=(key(number), KEY), queue={key(number): number}))
+    committed(store, Change({}, {}, 0, [NewEntry(b"")], {key(number): None for number in range(30)}))
+    store.acknowledge(31, keep=0)
+    names = store._connection
+    present = {name.removeprefix(names.tag): names.client.type(name) for name in names.scan(names.tag)}
+    assert present == {b"sequence": b"string", b"acknowledged": b"string", b"outbox": b"stream"}
+    assert names.client.xlen(names.outbox) == 0
+
+
+def test_a_namespace_that_was_cleared_has_another_identity(store: RedisStore) -> None:
+    before = store.identity()
+    count_up(store)
+    store.acknowledge(1, keep=0)
+    store.clear()
+    assert store.identity() != before
+    assert (store.last_sequence(), store.acknowledged()) == (0, 0)
+    assert store.acknowledge(1, keep=0) == 0
+    assert count_up(store) == 1
+    assert counted(store) == 1
 
 
 def test_nobody_there_and_no_password_told() -> None:

@@ -1,8 +1,8 @@
 """A Redis that is killed, that does not answer in time, or that refuses: clear errors, and nothing by halves."""
 
-import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any
@@ -11,9 +11,20 @@ import pytest
 import redis
 
 from fraud_platform.errors import StoreError
-from fraud_platform.features.stores.redis import RedisRebuild
+from fraud_platform.features.stores import Change, NewEntry
+from fraud_platform.features.stores.redis.rebuild import RedisRebuild
 from fraud_platform_tests.features.stores.counting import KEY, count_up, counted, counting
-from fraud_platform_tests.features.stores.places import NAMESPACE, change, commit, held_states, key, opened, values
+from fraud_platform_tests.features.stores.places import (
+    NAMESPACE,
+    change,
+    commit,
+    committed,
+    held_filings,
+    held_states,
+    key,
+    opened,
+    values,
+)
 from fraud_platform_tests.features.stores.redis_server import PATIENCE, RedisServer
 
 pytestmark = pytest.mark.redis
@@ -158,92 +169,94 @@ def a_replica(server: RedisServer) -> None:
         client.replicaof("127.0.0.1", 1)
 
 
-def out_of_place(server: RedisServer) -> None:
-    with server.client() as client:
-        client.delete(f"{{{NAMESPACE}}}:outbox")
-        client.set(f"{{{NAMESPACE}}}:outbox", "somebody's")
+def somebody_elses(name: str) -> Callable[[RedisServer], None]:
+    """What happens when another program writes to one of our keys."""
+
+    def out_of_place(server: RedisServer) -> None:
+        with server.client() as client:
+            at = f"{{{NAMESPACE}}}:{name}".encode() + KEY * (name == "filed:")
+            assert client.delete(at) == 1
+            client.set(at, "somebody's")
+
+    return out_of_place
 
 
 @pytest.mark.parametrize(
     ("happens", "fix"),
-    [(full, "Raise its maxmemory"), (a_replica, "URL of the primary"), (out_of_place, "nothing else uses the keys")],
+    [
+        (full, "Raise its maxmemory"),
+        (a_replica, "URL of the primary"),
+        *(
+            (somebody_elses(name), "nothing else uses the keys")
+            for name in ("sequence", "outbox", "filed:", "queue", "priorities")
+        ),
+    ],
 )
 def test_a_commit_that_is_refused_writes_nothing(
     own_redis: RedisServer, happens: Callable[[RedisServer], None], fix: str
 ) -> None:
-    with closing(opened(own_redis.url)) as store:
+    with closing(opened(own_redis.url)) as store, own_redis.client() as client:
         count_up(store)
         happens(own_redis)
+        before = {name: client.dump(name) for name in client.scan_iter()}
         with pytest.raises(StoreError, match=rf"cannot be written: .*{fix}"):
             count_up(store)
         assert values(store, [key(1), key(2)], [KEY]) == ([b"r" * 300, None], [b"1"])
+        after = {name: client.dump(name) for name in client.scan_iter()}
+        assert after == before
 
 
-class Scripted(socketserver.StreamRequestHandler):
-    """Answers each command with the next of the server's replies, the last for ever; hangs up where it is None."""
-
-    def handle(self) -> None:
-        replies: list[bytes | None] = self.server.replies  # type: ignore[attr-defined]
-        while header := self.rfile.readline():
-            command = [self.rfile.read(int(self.rfile.readline()[1:]) + 2) for _ in range(int(header[1:]))]
-            if command[0] == b"CLIENT\r\n":  # how the client introduces itself
-                self.wfile.write(b"+OK\r\n")
-                continue
-            reply = replies.pop(0) if len(replies) > 1 else replies[0]
-            if reply is None:
-                return
-            self.wfile.write(reply + b"\r\n")
+def test_a_full_server_makes_room_when_the_warehouse_has_its_entries(own_redis: RedisServer) -> None:
+    with closing(opened(own_redis.url)) as store, own_redis.client() as client:
+        for number in range(500):
+            committed(store, change({}, {}, entry=b"e" * 10_000, under=(key(number), KEY)))
+        client.config_set("maxmemory", client.info("memory")["used_memory"])
+        with pytest.raises(StoreError, match="Raise its maxmemory"):
+            count_up(store)
+        assert len(store.filed(KEY, 1_000)) == 500
+        assert store.acknowledge(500, keep=10) == 490
+        assert store.acknowledged() == 500
+        assert count_up(store) == 501
 
 
-@contextmanager
-def answering(*replies: bytes | None) -> Iterator[str]:
-    """The URL of a server that gives these answers."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Scripted) as server:
-        server.replies = list(replies)  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"redis://127.0.0.1:{server.server_address[1]}/0"
-        finally:
-            server.shutdown()
-            thread.join()
+@pytest.mark.parametrize("halted", [frozen, paused])
+def test_an_acknowledgement_without_an_answer(
+    own_redis: RedisServer, halted: Callable[[RedisServer], AbstractContextManager[None]]
+) -> None:
+    """Whether it was carried out or not, it can be sent again."""
+    with closing(opened(own_redis.url + SHORT)) as store:
+        for _ in range(5):
+            committed(store, change({}, {}, under=(KEY,)))
+        with halted(own_redis), pytest.raises(StoreError, match=r"cannot be (cut|read): "):
+            store.acknowledge(4, keep=1)
+        removed = 5 - len(store.entries(0, 10))
+        assert (store.acknowledged(), removed) in ((0, 0), (4, 3))
+        assert store.acknowledge(4, keep=1) == 3 - removed
+        assert [entry.sequence for entry in store.filed(KEY, 10)] == [5, 4]
+        assert held_filings(store) == 2
 
 
-NOTHING = b"*1\r\n$-1"
-
-
-@pytest.mark.parametrize(
-    ("reply", "fix"),
-    [
-        (b"-LOADING Redis is loading the dataset in memory", "try again when it has"),
-        (b"-NOAUTH Authentication required.", "Correct the user and the password"),
-        (b"-NOPERM No permissions to access a key", "Let this user run scripts"),
-        (b"-MOVED 1234 127.0.0.1:7001", "node of the cluster does not hold the namespace"),
-        (b"-MISCONF Errors writing to the AOF file: No space left on device", "No space left on device"),
-        (b"-ERR unknown command", r"Check that it is Redis 6\.2"),
-    ],
-)
-def test_errors_of_the_server_come_with_a_fix(reply: bytes, fix: str) -> None:
-    with answering(NOTHING, reply) as url, closing(opened(url)) as store:
-        snapshot = store.read([], [])
-        for attempt in (lambda: store.read([], []), lambda: store.commit(snapshot, change({}, {}, 0, b""))):
-            with pytest.raises(StoreError, match=fix) as caught:
-                attempt()
-            assert "may or may not" not in str(caught.value)
-
-
-def test_a_read_that_loses_its_connection_is_asked_once_more() -> None:
-    with answering(None, NOTHING, None) as url, closing(opened(url)) as store:
-        assert store.read([], []).states == {}
-        with pytest.raises(StoreError, match=r"cannot be read: .*Start it"):
-            store.read([], [])
-
-
-def test_a_commit_that_loses_its_connection_is_not_sent_again() -> None:
-    with answering(NOTHING, None, b":1") as url, closing(opened(url)) as store:
-        snapshot = store.read([], [])
-        with pytest.raises(StoreError, match="It may or may not have been: send the same request again"):
-            store.commit(snapshot, change({}, {}, 0, b""))
+def test_killed_while_a_client_acknowledges(own_redis: RedisServer) -> None:
+    """At any moment: each entry is there with its filings, or gone with them."""
+    entries = [NewEntry(b"%d" % n, (KEY, key(n))) for n in range(1, 5_001)]
+    with closing(opened(own_redis.url)) as store:
+        committed(store, Change({}, {}, 0, entries))
+        own_redis.kill()
+        with pytest.raises(StoreError, match="cannot be read"):
+            store.acknowledge(5_000, keep=0)
+        own_redis.start()
+        with ThreadPoolExecutor(1) as pool:
+            acknowledging = pool.submit(store.acknowledge, 4_900, 0)
+            while not store.acknowledged() and not acknowledging.done():
+                pass
+            own_redis.kill()
+            assert acknowledging.exception() is None or isinstance(acknowledging.exception(), StoreError)
+        own_redis.start()
+        assert store.acknowledged() == 4_900
+        left = store.entries(0, 5_000)
+        assert store.filed(KEY, 5_000) == left[::-1]
+        assert held_filings(store) == 2 * len(left)
+        assert store.acknowledge(4_900, keep=0) == len(left) - 100
 
 
 def test_a_publication_that_arrives_after_all_was_dropped_comes_to_nothing(
@@ -257,9 +270,9 @@ def test_a_publication_that_arrives_after_all_was_dropped_comes_to_nothing(
 
     with closing(opened(own_redis.url)) as store:
         commit(store, {}, {KEY: b"old"})
-        publish = store._publish
-        monkeypatch.setattr(store, "_publish", lose)
         with store.rebuild() as rebuild:
+            publish = rebuild._publish
+            monkeypatch.setattr(rebuild, "_publish", lose)
             rebuild.put([(KEY, 0, b"new")])
             with pytest.raises(StoreError, match="It may or may not have been: rebuild it again"):
                 rebuild.publish("fingerprint", 1)

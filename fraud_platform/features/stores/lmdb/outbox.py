@@ -1,7 +1,7 @@
 """The outbox, and the keys under which a person finds its entries again."""
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from fraud_platform.features.stores import KEY_BYTES, Entry, NewEntry
@@ -19,8 +19,8 @@ from fraud_platform.features.stores.lmdb.layout import (
 if TYPE_CHECKING:
     import lmdb
 
-REMOVED_AT_ONCE = 200
-"""Entries that one write transaction removes: some milliseconds, which the commits of others may wait for."""
+REMOVED_AT_ONCE = 100
+"""Entries that one write transaction removes: some milliseconds, which the commits of others wait for."""
 
 _AFTER_ALL = b"\xff" * VERSION_BYTES
 """A sequence that no entry has."""
@@ -67,35 +67,33 @@ class Outbox:
             more = cursor.prev() if cursor.set_range(under + _AFTER_ALL) else cursor.last()
             while more and len(found) < limit and cursor.key().startswith(under):
                 at = cursor.key()[KEY_BYTES:]
-                found.append(Entry(_sequence(at), content_of(view.get(at, b"\0", db=self._table))))
+                if (value := view.get(at, db=self._table)) is not None:
+                    found.append(Entry(_sequence(at), content_of(value)))
                 more = cursor.prev()
         return found
 
     def acknowledge(self, through: int, keep: int) -> int:
         if keep < 0:
             raise ValueError(f"{keep} entries cannot be kept: give 0 or more.")
+        with self._environment.writing("cut") as write:
+            acknowledged = max(self.acknowledged(write), min(through, self.last_sequence(write)))
+            write.put(ACKNOWLEDGED, number(acknowledged), db=self._meta)
         removed = 0
-        while True:
-            with self._environment.writing("cut") as write:
-                acknowledged = max(self.acknowledged(write), min(through, self.last_sequence(write)))
-                write.put(ACKNOWLEDGED, number(acknowledged), db=self._meta)
-                step = self._remove(write, acknowledged - keep)
-            removed += step
-            if step < REMOVED_AT_ONCE:
-                return removed
+        while oldest := self._oldest(acknowledged - keep):
+            with self._environment.step("cut") as write:
+                for filing in sorted(key + at for at, under in oldest.items() for key in under):
+                    write.delete(filing, db=self._filed)
+                removed += sum(write.delete(at, db=self._table) for at in oldest)
+        return removed
 
-    def _remove(self, write: "lmdb.Transaction[bytes]", through: int) -> int:
-        """Remove the oldest entries up to a sequence, so many as go at once; returns how many."""
-        with write.cursor(self._table) as cursor:
-            cursor.first()
-            for removed in range(REMOVED_AT_ONCE):
-                at = cursor.key()  # empty at the end
-                if not at or _sequence(at) > through:
-                    return removed
-                for key in filed_under(cursor.value()):
-                    write.delete(key + at, db=self._filed)
-                cursor.delete()
-        return REMOVED_AT_ONCE
+    def _oldest(self, through: int) -> dict[bytes, list[bytes]]:
+        """The oldest entries up to a sequence, so many as go at once, and what they are filed under.
+
+        They are read outside the transaction that removes them, which is shorter for it.
+        """
+        with self._environment.reading() as view, view.cursor(self._table) as cursor:
+            values = takewhile(lambda row: _sequence(row[0]) <= through, islice(cursor, REMOVED_AT_ONCE))
+            return {at: filed_under(value) for at, value in values}
 
 
 def _sequence(key: bytes) -> int:

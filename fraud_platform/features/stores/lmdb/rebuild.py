@@ -82,7 +82,7 @@ class LmdbRebuild:
         """Remove the states of the generations in [first, before), but never of the one that serves."""
         more = True
         while more:
-            with self._environment.writing("swept") as write, write.cursor(self._states) as cursor:
+            with self._environment.step("swept") as write, write.cursor(self._states) as cursor:
                 serving = write.get(GENERATION, NEVER, db=self._meta)
                 cursor.set_range(number(first))
                 for _ in range(BATCH):

@@ -133,7 +133,7 @@ class LmdbStore:
         while after is not None:
             old, after = self._older(before_us, after)
             for start in range(0, len(old), BATCH):
-                with self._environment.writing("swept") as write:
+                with self._environment.step("swept") as write:
                     for key in old[start : start + BATCH]:
                         # It may have been written since it was looked at.
                         value = write.get(key, db=self._states)
