@@ -1,6 +1,5 @@
 """The online driver: the features of events as they come, from the bounded states of their keys."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from fraud_platform.features.batch import key_codes
 from fraud_platform.features.columns import dense_codes, rows_to_matrix, to_matrix
 from fraud_platform.features.derive import Derivation
 from fraud_platform.features.entity_folds import EntityFolds
+from fraud_platform.features.entity_keys import Entity, EntityKeys
 from fraud_platform.features.expressions import KNOWN_FRAUD, Column
 from fraud_platform.features.fold import group_rows
 from fraud_platform.features.plans import Aggregate
 from fraud_platform.features.selection import Catalog
 from fraud_platform.features.timeline import Timeline
 
-Entity = tuple[str, ...]
 States = dict[bytes, bytes]
 
 _KEYS_AT_ONCE = 20_000
@@ -74,15 +73,18 @@ class OnlineFeatures:
             catalog.inputs,
             bytes.fromhex(catalog.fingerprint),
         )
-        self._amended = [entity for entity, rollings in catalog.rollings.items() if any(r.delayed for r in rollings)]
+        self._keys = EntityKeys(self._entities)
+        self._labelled_keys = EntityKeys(
+            entity for entity, rolls in catalog.rollings.items() if any(r.delayed for r in rolls)
+        )
 
     def keys(self, event: Mapping[str, Any]) -> dict[Entity, bytes]:
         """The store's key for each entity of the event; an entity with a null part has none."""
-        return _keys(event, self._entities)
+        return self._keys.of(event)
 
     def labelled_keys(self, event: Mapping[str, Any]) -> dict[Entity, bytes]:
         """The keys whose states change when the event's label becomes known."""
-        return _keys(event, self._amended)
+        return self._labelled_keys.of(event)
 
     def compute(
         self, event: Mapping[str, Any], keys: Mapping[Entity, bytes], states: Mapping[bytes, bytes | None]
@@ -171,9 +173,8 @@ def states_of(events: pl.DataFrame, catalog: Catalog, threads: int | None = None
     with ThreadPoolExecutor(threads or cpu_count()) as pool:
         for entity in catalog.rollings:
             order, offsets = group_rows(key_codes([codes[name] for name in entity]))
-            latest = times[order[offsets[1:] - 1]]
-            firsts = order[offsets[:-1]]
-            parts = [events[name].gather(firsts) for name in entity]
+            latest, firsts = times[order[offsets[1:] - 1]], order[offsets[:-1]]
+            keys, owners = EntityKeys([entity]), events.select(entity)[firsts]
 
             def fold(first: int, entity: Entity = entity, order: Any = order, offsets: Any = offsets) -> list[bytes]:
                 timeline, states = timeline_of(catalog, entity), []
@@ -185,9 +186,9 @@ def states_of(events: pl.DataFrame, catalog: Catalog, threads: int | None = None
 
             starts = range(0, offsets.size - 1, _KEYS_AT_ONCE)
             for start, states in zip(starts, pool.map(fold, starts), strict=True):
-                keys = zip(*(part[start : start + len(states)].to_list() for part in parts), strict=True)
-                for position, (values, state) in enumerate(zip(keys, states, strict=True), start):
-                    yield _key(entity, values), int(latest[position]), state
+                rows = owners[start : start + len(states)].iter_rows(named=True)
+                for position, (owner, state) in enumerate(zip(rows, states, strict=True), start):
+                    yield keys.of(owner)[entity], int(latest[position]), state
 
 
 def _members(entities: Iterable[Entity], keys: Sequence[Mapping[Entity, bytes]]) -> list[dict[bytes, list[int]]]:
@@ -200,18 +201,3 @@ def _members(entities: Iterable[Entity], keys: Sequence[Mapping[Entity, bytes]])
                 events_of.setdefault(key, []).append(event)
         members.append(events_of)
     return members
-
-
-def _keys(event: Mapping[str, Any], entities: Any) -> dict[Entity, bytes]:
-    found: dict[Entity, bytes] = {}
-    for entity in entities:
-        parts = [event.get(name) for name in entity]
-        if None not in parts:
-            found[entity] = _key(entity, parts)
-    return found
-
-
-def _key(entity: Entity, parts: tuple[Any, ...] | list[Any]) -> bytes:
-    """A digest, so that a key of any length fits any store."""
-    text = "\x1f".join((*entity, *map(str, parts)))
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
