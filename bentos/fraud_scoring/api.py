@@ -208,7 +208,7 @@ def build_app(stage: Stage) -> Starlette:
                 await watching
 
     routes = [Route(one.path, _answering(stage, one), methods=[one.method]) for one in ENDPOINTS]
-    routes += [Route("/livez", _alive, methods=["GET"]), *console_routes(lambda: stage.worker)]
+    routes += [Route("/livez", _alive, methods=["GET"]), *console_routes(stage)]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route}, lifespan=lifespan)
     app.router.redirect_slashes = False
     return app

@@ -247,7 +247,7 @@ class Desk:
         vector = np.frombuffer(decided.vector, dtype="<f4")
         models = self._service.models
         for model in (models.champion, models.challenger, models.fallback):
-            card = model.model.card if model is not None else None
+            card = model.artefact.card if model is not None else None
             if card is not None and card.catalog.fingerprint == decided.decision.catalog_fingerprint:
                 names = card.feature_columns
                 return tuple(zip(names, map(_number, vector), strict=True)) if len(names) == len(vector) else ()

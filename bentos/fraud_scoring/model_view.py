@@ -104,7 +104,7 @@ def model_page(models: Models, promotion: LastPromotion | None, problem: str | N
 
 def view(role: str, model: LoadedModel) -> ModelView:
     """The page's view of one card."""
-    card: ModelCard = model.model.card
+    card: ModelCard = model.artefact.card
     ranked = sorted(zip(card.importance, card.feature_columns, strict=False), key=lambda pair: (-pair[0], pair[1]))
     return ModelView(
         role,

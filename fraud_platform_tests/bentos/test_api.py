@@ -252,7 +252,6 @@ def test_a_body_that_does_not_come_is_given_up(worker: Worker, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "not_found"),
         ("POST", "/nowhere", 404, "not_found"),
         ("POST", "/predict/", 404, "not_found"),
         ("POST", "//predict", 404, "not_found"),

@@ -5,6 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
 
+from bentos.fraud_scoring.sessions import Session
 from fraud_platform.decisions.journal import Decision
 from fraud_platform.decisions.policy import Action
 from fraud_platform.decisions.ruleset import RuleSet
@@ -31,12 +32,12 @@ class Replay(Protocol):
 
 
 class LoadedModel(Protocol):
-    """A model that this worker holds; the `card` of its `model` is a ModelCard."""
+    """A model that this worker holds; the `card` of its `artefact` is a ModelCard."""
 
     @property
     def version(self) -> str: ...
     @property
-    def model(self) -> Any: ...
+    def artefact(self) -> Any: ...
 
 
 class Models(Protocol):
@@ -68,25 +69,6 @@ class Health(Protocol):
     def status(self) -> str: ...
     @property
     def parts(self) -> Sequence[Part]: ...
-
-
-class Principal(Protocol):
-    """Whose key it is. `may`: whether it has any of the roles, or is an admin's."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def roles(self) -> frozenset[str]: ...
-    def may(self, *roles: str) -> bool: ...
-
-
-class Session(Protocol):
-    """A person who has shown a key. `csrf` belongs into each form."""
-
-    @property
-    def principal(self) -> Principal: ...
-    @property
-    def csrf(self) -> str: ...
 
 
 class Guard(Protocol):

@@ -137,7 +137,7 @@ def filter_links(wanted: Wanted) -> list[tuple[str, list[tuple[str, str, bool]]]
 def score_fields(visit: Visit) -> list[Any]:
     """The inputs of the form to score by hand."""
     champion = visit.service.models.champion
-    given = champion.model.card.catalog.columns_given if champion else ()
+    given = champion.artefact.card.catalog.columns_given if champion else ()
     return transaction_fields(given, visit.service.attributes)
 
 

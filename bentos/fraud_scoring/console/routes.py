@@ -28,10 +28,11 @@ from bentos.fraud_scoring import logs, metrics
 from bentos.fraud_scoring.body import RequestRefused
 from bentos.fraud_scoring.console import changes, pages
 from bentos.fraud_scoring.console.assets import URL, Asset, read_assets
-from bentos.fraud_scoring.console.needs import ConsoleStage, Session
+from bentos.fraud_scoring.console.needs import ConsoleStage
 from bentos.fraud_scoring.console.rendering import environment, render
 from bentos.fraud_scoring.console.visits import HEADERS, THREADS, Console, Handler, Visit, html, moved
 from bentos.fraud_scoring.desk import CaseNotFound
+from bentos.fraud_scoring.sessions import Session
 from fraud_platform.errors import FraudPlatformError
 
 log = logging.getLogger("bentoml.fraud_scoring")

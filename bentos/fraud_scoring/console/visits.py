@@ -14,9 +14,10 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from bentos.fraud_scoring.console.needs import ConsoleService, ConsoleStage, Session
+from bentos.fraud_scoring.console.needs import ConsoleService, ConsoleStage
 from bentos.fraud_scoring.console.rendering import render
 from bentos.fraud_scoring.desk import Desk
+from bentos.fraud_scoring.sessions import Session
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -98,7 +98,7 @@ class FakePackage:
 @dataclass
 class FakeModel:
     version: str
-    model: FakePackage
+    artefact: FakePackage
 
 
 @dataclass
