@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, Self
 
 KEY_BYTES = 16
 FILINGS = 255
+"""Keys that one entry is filed under, at most: a store keeps their number in one byte."""
 HIGHEST_PRIORITY = 2**62
 
 
@@ -68,7 +69,11 @@ class Change:
             raise ValueError("A change without an entry would never reach the warehouse: give it one.")
         for _, under in self.entries:
             if len(under) > FILINGS or any(len(key) != KEY_BYTES for key in under):
-                raise ValueError(f"An entry is filed under at most {FILINGS} keys of {KEY_BYTES} bytes, not {under!r}.")
+                lengths = sorted({len(key) for key in under})
+                raise ValueError(
+                    f"An entry is filed under {len(under)} keys of {lengths} bytes: "
+                    f"give at most {FILINGS}, each of {KEY_BYTES} bytes."
+                )
         for key, priority in self.queue.items():
             if len(key) != KEY_BYTES or not (priority is None or 0 <= priority <= HIGHEST_PRIORITY):
                 raise ValueError(
@@ -179,7 +184,10 @@ class Store(Protocol):
         ...
 
     def identity(self) -> str:
-        """A name that the store was given when it was made: another one means that its sequences began anew."""
+        """A name that the store was given when it was made: another one means that its sequences began anew.
+
+        A store that lost its latest commits (a power cut, a failover) keeps its name and uses their sequences again.
+        """
         ...
 
     def rebuild(self) -> Rebuild:

@@ -145,6 +145,18 @@ def test_a_store_that_is_almost_full_makes_room_when_the_warehouse_has_its_entri
         assert store.last_sequence() == 5_000
 
 
+def test_nothing_is_left_of_what_was_drained_and_decided(store: LmdbStore) -> None:
+    """What bounds the file, but for records: no filing without its entry, and no queue where nothing waits."""
+    for number in range(30):
+        committed(store, change({}, {}, under=(key(number), key(1)), queue={key(number): number}))
+    committed(store, change({}, {}, queue={key(number): None for number in range(30)}))
+    store.acknowledge(31, keep=0)
+    tables = store._environment
+    with store._lmdb.begin() as view:
+        for table in (tables.records, tables.states, tables.outbox, tables.filed, tables.queue, tables.priorities):
+            assert view.stat(table)["entries"] == 0
+
+
 def test_a_store_of_an_earlier_layout_is_refused(folder: Path) -> None:
     folder.mkdir()
     with liblmdb.open(str(folder), max_dbs=4) as env, env.begin(write=True) as write:

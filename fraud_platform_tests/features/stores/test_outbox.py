@@ -110,7 +110,7 @@ def test_a_change_that_no_store_can_keep_is_not_made() -> None:
     with pytest.raises(ValueError, match="without an entry would never reach the warehouse"):
         Change({}, {}, 0, [])
     for under in ((b"short",), (key(1), b""), tuple(key(n) for n in range(256))):
-        with pytest.raises(ValueError, match="at most 255 keys of 16 bytes"):
+        with pytest.raises(ValueError, match="give at most 255, each of 16 bytes"):
             Change({}, {}, 0, [NewEntry(b""), NewEntry(b"", under)])
 
 

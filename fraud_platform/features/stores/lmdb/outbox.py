@@ -40,9 +40,8 @@ class Outbox:
         for content, under in entries:
             sequence += 1
             at = number(sequence)
-            distinct = tuple(dict.fromkeys(under))
-            write.put(at, outbox_value(content, distinct), append=True, db=self._table)
-            filings += [key + at for key in distinct]
+            write.put(at, outbox_value(content, under), append=True, db=self._table)
+            filings += [key + at for key in under]
         for filing in sorted(filings):  # in the order of the pages
             write.put(filing, b"", db=self._filed)
         return sequence

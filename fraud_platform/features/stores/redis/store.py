@@ -66,19 +66,18 @@ class RedisStore:
     def commit(self, snapshot: Snapshot, change: Change) -> int | None:
         seen = cast(_Seen, snapshot.seen)
         names, prefix = self._connection, self._connection.states_of(seen.generation)
-        filings = [tuple(dict.fromkeys(under)) for _, under in change.entries]
         keys = [
             *(names.generation, names.sequence, names.outbox),
             *seen.keys,
             *[names.record_prefix + key for key in change.records],
             *[prefix + key for key in change.states],
-            *[names.filed_prefix + key for under in filings for key in under],
+            *[names.filed_prefix + key for _, under in change.entries for key in under],
             *((names.queue, names.priorities) if change.queue else ()),
         ]
         arguments = [
             *(seen.generation, self._lifetime_ms),
             _COUNTS.pack(len(seen.keys), len(change.records), len(change.states), len(change.queue)),
-            *(b"".join(seen.versions), bytes(map(len, filings))),
+            *(b"".join(seen.versions), bytes(len(under) for _, under in change.entries)),
             *change.records.values(),
             *change.states.values(),
             *[content for content, _ in change.entries],
