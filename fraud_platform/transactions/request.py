@@ -8,8 +8,8 @@ import hashlib
 import re
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,7 +18,7 @@ from fraud_platform.transactions.contract import EARLIEST_EVENT, LATEST_EVENT, T
 
 _PATH = re.compile(r" - at `\$\.(?P<field>[A-Za-z0-9_]+)`$")
 _QUOTED = re.compile(r"field `(?P<field>[A-Za-z0-9_]+)`")
-_MICROSECOND = 1_000_000
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 class TransactionDecoder:
@@ -78,9 +78,8 @@ class TransactionDecoder:
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Microseconds since 1970 in UTC, exactly; a float timestamp would round."""
-    whole = int(moment.replace(microsecond=0).timestamp())
-    return whole * _MICROSECOND + moment.microsecond
+    """Microseconds since 1970 in UTC, exactly; a float timestamp would round. A moment has its offset."""
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def request_digest(event: dict[str, Any]) -> bytes:
@@ -97,12 +96,12 @@ _KINDS: dict[str, Any] = {"string": str, "int64": int, "float64": float}
 def _field(column: Column) -> tuple[str, Any] | tuple[str, Any, None]:
     if column.type == "timestamp":
         kind: Any = Annotated[datetime, msgspec.Meta(tz=True)]
+    elif column.values:
+        kind = Literal[column.values]
     else:
         # Not `$`: Python's also matches before a final line feed.
         whole = column.pattern and column.pattern.removesuffix("$") + r"\Z"
         limits = {"pattern": whole, "ge": column.minimum, "le": column.maximum}
-        if column.values:
-            limits["pattern"] = rf"^({'|'.join(map(re.escape, column.values))})\Z"
         kind = Annotated[_KINDS[column.type], msgspec.Meta(**{k: v for k, v in limits.items() if v is not None})]
     return (column.name, kind) if column.required else (column.name, kind | None, None)
 

@@ -1,5 +1,6 @@
 import json
-from datetime import UTC, datetime, timedelta
+from calendar import timegm
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ from fraud_platform.transactions.request import TransactionDecoder, request_dige
 
 DECODER = TransactionDecoder(["tenure"])
 GOOD = {"transaction_id": "t1", "event_time": "2026-01-31T10:00:00.000001Z", "customer_id": "ann", "amount_cents": 1250}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def body(**changes: Any) -> bytes:
@@ -91,9 +91,25 @@ def test_the_digest_ignores_order_and_spacing_and_sees_every_value() -> None:
     assert request_digest(DECODER.decode(body(amount_cents=1251))) != request_digest(DECODER.decode(body()))
 
 
-@given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))
+offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=offsets))
 def test_microseconds_are_exact(moment: datetime) -> None:
-    assert to_microseconds(moment) == (moment - EPOCH) // timedelta(microseconds=1)
+    assert to_microseconds(moment) == timegm(moment.utctimetuple()) * 1_000_000 + moment.microsecond
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999-14:00"])
+def test_a_time_at_the_end_of_the_calendar_is_refused_and_nothing_else(time: str) -> None:
+    with pytest.raises(InvalidTransaction) as refused:
+        DECODER.decode(body(event_time=time))
+    assert refused.value.field == "event_time"
+
+
+def test_the_digest_of_a_transaction_does_not_change_from_one_version_to_the_next() -> None:
+    """Stores hold it: a transaction that is sent again after an update must not be taken for another."""
+    digest = request_digest(DECODER.decode(body(merchant_id="m1", latitude=48.25)))
+    assert digest.hex() == "cd280cd6110ce25f55f557ceaf913db5e4d08322b909b20c9556f0f3f4596dc0"
 
 
 class TestAhead:
