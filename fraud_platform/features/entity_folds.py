@@ -4,7 +4,7 @@ Keys are taken one after the other. A key's state is decoded once, takes the key
 is encoded once; between two events it is made as tidy as if it had been encoded and decoded in between.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -14,7 +14,7 @@ from fraud_platform.features.bucket_fold import add_event, amend
 from fraud_platform.features.buckets import LATEST, OVERFLOW, Int64, Plan, State, reset
 from fraud_platform.features.compilation import compiled_in_place
 from fraud_platform.features.expressions import Expression
-from fraud_platform.features.fold import NULL
+from fraud_platform.features.fold import NULL, sort_groups
 from fraud_platform.features.plans import Aggregate, most_bytes, pack, plan_of, range_error, state_of, unpack
 from fraud_platform.features.state_columns import Bytes
 from fraud_platform.features.state_encoding import decode, encode, header_of, tidy
@@ -22,6 +22,8 @@ from fraud_platform.features.window_reads import see
 
 _DAMAGED, _FOREIGN, _OUT_OF_RANGE, _NO_ROOM = -1, -2, -3, -4
 """Why there is no state, in place of the place in the buffer where it would end."""
+_NO_KEY = -1
+"""In place of the number of an event's key."""
 _NEVER_SEEN = -1
 """In place of the length of a key's state."""
 
@@ -62,7 +64,7 @@ class EntityFolds:
 
     def take(
         self,
-        members: Sequence[Mapping[bytes, Sequence[int]]],
+        keys: Iterable[bytes | None],
         states: Mapping[bytes, bytes | None],
         times: Int64,
         inputs: Int64,
@@ -70,7 +72,7 @@ class EntityFolds:
         """Take events in, one after the other.
 
         Args:
-            members: of each entity, which events have each key, ascending.
+            keys: of each event, first those for the first entity, then those for the second …; None for none.
             states: of every key; None for a key that was never seen.
             times: int64 (n,), microseconds; inputs: int64 (n, i), the values that are folded, NULL where missing.
 
@@ -78,29 +80,22 @@ class EntityFolds:
             StoreError: for a state of another catalog or another format, or one that is not whole.
             CatalogError: if a sum leaves the range of int64.
         """
-        keys: list[bytes] = []
-        table: list[int] = []
-        order: list[int] = []
-        known: list[bytes] = []
-        for entity, events_of in enumerate(members):
-            for key, events in events_of.items():
-                state = states[key]
-                if state is not None:
-                    known.append(state)
-                keys.append(key)
-                table += (entity, len(events), _NEVER_SEEN if state is None else len(state))
-                order += events
+        numbers: dict[bytes, int] = {}
+        codes = [_NO_KEY if key is None else numbers.setdefault(key, len(numbers)) for key in keys]
+        known = [states[key] for key in numbers]
+        lengths = [_NEVER_SEEN if state is None else len(state) for state in known]
         taken = Taken(np.empty((times.size, self._aggregates), np.int64), times.copy(), {})
+        ends = np.empty(len(numbers), np.int64)
         given = (
             *(self._memory, self._bounds, self._header, self._most),
-            *(np.array(table, np.int64).reshape(-1, 3), np.array(order, np.int64)),
-            *(np.frombuffer(b"".join(known), np.uint8), times, inputs, taken.seen, taken.latest),
+            *(np.array(codes, np.int64), np.empty(len(codes), np.int64), np.empty(len(numbers) + 1, np.int64)),
+            *(np.frombuffer(b"".join(filter(None, known)), np.uint8), np.array(lengths, np.int64)),
+            *(times, inputs, taken.seen, taken.latest, ends),
         )
-        ends = np.empty(len(keys), np.int64)
-        while (end := _take(*given, self._buffer, ends)) == _NO_ROOM:
+        while (end := _take(*given, self._buffer)) == _NO_ROOM:
             self._buffer = np.empty(2 * self._buffer.size, np.uint8)
         content, begin = self._encoded(end), 0
-        for key, end in zip(keys, ends.tolist(), strict=True):
+        for key, end in zip(numbers, ends.tolist(), strict=True):
             taken.states[key] = content[begin:end]
             begin = end
         return taken
@@ -138,42 +133,45 @@ def _take(
     bounds: Int64,
     header: Bytes,
     most: int,
-    keys: Int64,
+    codes: Int64,
     order: Int64,
+    offsets: Int64,
     before: Bytes,
+    lengths: Int64,
     times: Int64,
     inputs: Int64,
     seen: Int64,
     latest: Int64,
-    buffer: Bytes,
     ends: Int64,
+    buffer: Bytes,
 ) -> int:
     """Write the keys' states one after the other; returns where the last one ends, or why there is none.
 
     Args:
-        keys: (k, 3): the entity of each key, in order, how many events it has, and the length of its state
-            in `before`. order: the events of each key. latest: the events' own times, which are made later.
+        codes: (entities * n,): the number of each event's key, entity by entity. order, offsets: room for sorting.
+        before: the keys' states, as long as `lengths` (keys,) says. latest: (n,), the events' own times at first.
+        ends: (keys,), filled: where each key's state ends in the buffer.
     """
     seen[:] = NULL
-    key = event = byte = read = place = 0
+    sort_groups(codes, order, offsets)
+    key = byte = read = place = 0
     for entity in range(bounds.shape[0]):
         plan, state = unpack(memory, bounds[entity])
-        reads = plan.reads.shape[0]
-        while key < keys.shape[0] and keys[key, 0] == entity:
-            if keys[key, 2] == _NEVER_SEEN:
+        reads, first = plan.reads.shape[0], entity * times.size
+        while key < ends.size and order[offsets[key]] < first + times.size:
+            if lengths[key] == _NEVER_SEEN:
                 reset(state)
             else:
-                problem = _read(plan, state, header, before[byte : byte + keys[key, 2]])
+                problem = _read(plan, state, header, before[byte : byte + lengths[key]])
                 if problem:
                     return problem
-                byte += keys[key, 2]
-            for position in range(event, event + keys[key, 1]):
-                row = order[position]
+                byte += lengths[key]
+            for member in range(offsets[key], offsets[key + 1]):
+                row = order[member] - first
                 see(plan, state, times[row], seen[row, read : read + reads])
                 add_event(plan, state, times[row], inputs[row])
                 tidy(plan, state)
                 latest[row] = max(latest[row], state.header[LATEST])
-            event += keys[key, 1]
             place = _write(plan, state, header, most, buffer, place)
             if place < 0:
                 return place

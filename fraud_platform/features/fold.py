@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud_platform.errors import CatalogError
-from fraud_platform.features.compilation import compiled
+from fraud_platform.features.compilation import compiled, compiled_in_place
 from fraud_platform.features.expressions import DISTINCT_LIMIT, Operation, Window
 
 Int64 = NDArray[np.int64]
@@ -39,23 +39,25 @@ OPERATIONS: dict[Operation, int] = {
 COUNT, SUM, SUM_SQUARES, MIN, MAX, LAST, DISTINCT = range(7)
 
 
-@compiled
-def _group(codes: Int64, groups: int) -> tuple[Int64, Int64]:
-    """A stable counting sort."""
-    offsets = np.zeros(groups + 1, np.int64)
+@compiled_in_place
+def sort_groups(codes: Int64, order: Int64, offsets: Int64) -> None:
+    """A stable counting sort: fill in the row numbers sorted by code, and where each code's rows start.
+
+    Args:
+        codes: (n,), from 0 on; code -1 is left out. order: (n,), filled up to the last of `offsets`.
+        offsets: (codes + 1,).
+    """
+    offsets[:] = 0
     for code in codes:
         if code >= 0:
-            offsets[code + 1] += 1
-    for group in range(groups):
-        offsets[group + 1] += offsets[group]
-    place = offsets[:-1].copy()
-    order = np.empty(offsets[groups], np.int64)
-    for row in range(codes.size):
+            offsets[code] += 1
+    for group in range(1, offsets.size):
+        offsets[group] += offsets[group - 1]
+    for row in range(codes.size - 1, -1, -1):
         code = codes[row]
         if code >= 0:
-            order[place[code]] = row
-            place[code] += 1
-    return order, offsets
+            offsets[code] -= 1
+            order[offsets[code]] = row
 
 
 @compiled
@@ -253,7 +255,9 @@ def _fold_distinct(
 
 def group_rows(codes: Int64) -> tuple[Int64, Int64]:
     """Row numbers sorted by code, stable, and where each code's rows start; code -1 (null) is left out."""
-    return _group(codes, int(codes.max(initial=-1)) + 1)
+    order, offsets = np.empty(codes.size, np.int64), np.empty(int(codes.max(initial=-1)) + 2, np.int64)
+    sort_groups(codes, order, offsets)
+    return order[: offsets[-1]], offsets
 
 
 class Groups:

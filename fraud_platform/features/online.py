@@ -1,6 +1,6 @@
 """The online driver: the features of events as they come, from the bounded states of their keys."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count
@@ -121,7 +121,8 @@ class OnlineFeatures:
         columns = rows_to_matrix(events, self._columns)
         inputs = np.ascontiguousarray(self._input_step.to_integers(columns).T)
         times = np.array([event["event_us"] for event in events], np.int64)
-        taken = self._folds.take(_members(self._entities, keys), states, times, inputs)
+        each_key = (of_event.get(entity) for entity in self._entities for of_event in keys)
+        taken = self._folds.take(each_key, states, times, inputs)
         vectors = np.empty((len(events), len(self.catalog.features)), np.float32)
         self._feature_step.to_floats(columns, np.ascontiguousarray(taken.seen.T), vectors)
         return Batch(vectors, taken.latest, taken.states)
@@ -189,15 +190,3 @@ def states_of(events: pl.DataFrame, catalog: Catalog, threads: int | None = None
                 rows = owners[start : start + len(states)].iter_rows(named=True)
                 for position, (owner, state) in enumerate(zip(rows, states, strict=True), start):
                     yield keys.of(owner)[entity], int(latest[position]), state
-
-
-def _members(entities: Iterable[Entity], keys: Sequence[Mapping[Entity, bytes]]) -> list[dict[bytes, list[int]]]:
-    """Of each entity, the events that have each key."""
-    members: list[dict[bytes, list[int]]] = []
-    for entity in entities:
-        events_of: dict[bytes, list[int]] = {}
-        for event, of_event in enumerate(keys):
-            if (key := of_event.get(entity)) is not None:
-                events_of.setdefault(key, []).append(event)
-        members.append(events_of)
-    return members

@@ -31,18 +31,16 @@ def test_entities_folded_together_see_what_each_sees_alone() -> None:
     times = START + np.sort(random.integers(0, 60 * DAY, size))
     inputs = random.integers(-50, 50, (size, 2))
     codes = random.integers(-1, 6, (len(ENTITIES), size))
-    members = [
-        {bytes([entity, key]): np.flatnonzero(row == key).tolist() for key in range(6)}
-        for entity, row in enumerate(codes)
-    ]
-    keys = [key for events_of in members for key in events_of]
-    taken = EntityFolds(ENTITIES, INPUTS, FINGERPRINT).take(members, dict.fromkeys(keys), times, inputs)
-    assert list(taken.states) == keys and taken.latest.tolist() == times.tolist()
+    keys = [None if code < 0 else bytes([entity, code]) for entity, row in enumerate(codes) for code in row]
+    states = {key: None for key in keys if key is not None}
+    taken = EntityFolds(ENTITIES, INPUTS, FINGERPRINT).take(keys, states, times, inputs)
+    assert taken.states.keys() == states.keys() and taken.latest.tolist() == times.tolist()
     column = 0
-    for aggregates, events_of in zip(ENTITIES, members, strict=True):
+    for aggregates, row in zip(ENTITIES, codes, strict=True):
         expected = np.full((size, len(aggregates)), NULL)
-        for events in events_of.values():
-            begins = np.eye(1, len(events), dtype=np.int8)[0]
+        for code in range(6):
+            (events,) = np.nonzero(row == code)
+            begins = np.eye(1, events.size, dtype=np.int8)[0]
             seen = Timeline(aggregates, INPUTS, FINGERPRINT).observe_rows(begins, times[events], inputs[events])
             expected[events] = seen
         assert np.array_equal(taken.seen[:, column : column + len(aggregates)], expected)
@@ -51,10 +49,10 @@ def test_entities_folded_together_see_what_each_sees_alone() -> None:
 
 def test_more_states_than_there_is_room_for_are_written_all_the_same() -> None:
     size = 5000
-    members = [{key.to_bytes(8, "big"): [key] for key in range(size)}, {}, {}]
+    keys = [number.to_bytes(8, "big") for number in range(size)]
     folds = EntityFolds(ENTITIES, INPUTS, FINGERPRINT)
     times, inputs = START + np.arange(size), np.full((size, 2), 7)
-    taken = folds.take(members, dict.fromkeys(members[0]), times, inputs)
-    single = folds.take([{b"one": [0]}, {}, {}], {b"one": None}, times[-1:], inputs[-1:])
-    assert len(taken.states) == size and taken.states[(size - 1).to_bytes(8, "big")] == single.states[b"one"]
+    taken = folds.take(keys + 2 * size * [None], dict.fromkeys(keys), times, inputs)
+    single = folds.take([b"one", None, None], {b"one": None}, times[-1:], inputs[-1:])
+    assert len(taken.states) == size and taken.states[keys[-1]] == single.states[b"one"]
     assert (taken.seen[:, 0] == 0).all() and (taken.seen[:, 1:] == NULL).all()

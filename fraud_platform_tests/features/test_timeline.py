@@ -53,7 +53,7 @@ class Fold(Timeline):
 
     def step(self, state: bytes | None, time: int, inputs: np.ndarray) -> tuple[np.ndarray, int, bytes]:
         """What an event sees, its key's latest instant, and the key's state with the event in it."""
-        taken = self._single.take([{b"key": [0]}], {b"key": state}, np.array([time]), inputs[np.newaxis])
+        taken = self._single.take([b"key"], {b"key": state}, np.array([time]), inputs[np.newaxis])
         return taken.seen[0], int(taken.latest[0]), taken.states[b"key"]
 
     def relabel(self, state: bytes, time: int, source: int, change: int) -> bytes:
