@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fraud_platform.decisions import wording
 from fraud_platform.decisions.journal import Reason
 from fraud_platform.decisions.phrasing import Facts, fill
-from fraud_platform.errors import ArtefactError, CatalogError
+from fraud_platform.errors import ArtefactError
 from fraud_platform.features.catalog import Feature
 from fraud_platform.features.expressions import SECOND, Call, Column, Expression, Rolling
 from fraud_platform.features.selection import Catalog
@@ -31,7 +31,6 @@ class Reasons:
 
     Raises:
         ArtefactError: if the model's inputs are not the catalog's features.
-        CatalogError: for a feature without words.
     """
 
     def __init__(self, catalog: Catalog, explainer: Explains) -> None:
@@ -86,7 +85,7 @@ class Reasons:
     def _text(self, place: int, facts: dict[str, Any]) -> str:
         saying = self._sayings[place]
         value = facts.get(self._names[place])
-        own = {"value": value, "_name": self._names[place].replace("_", " ")}
+        own = {"value": value, "_called": saying.called}
         if value is not None:
             return fill(saying.zero if value == 0 else saying.text, ChainMap(own, facts))
         unknown = next((wording.COLUMNS[column] for column in saying.columns if facts.get(column) is None), None)
@@ -94,8 +93,9 @@ class Reasons:
 
 
 class _Saying(NamedTuple):
-    """The sentences of a feature, and the columns without which it has no value."""
+    """What a feature is called, its sentences, and the columns without which it has no value."""
 
+    called: str
     text: str
     zero: str
     missing: str
@@ -103,17 +103,19 @@ class _Saying(NamedTuple):
 
 
 def _saying(feature: Feature, attributes: Sequence[str]) -> _Saying:
-    unknown = "{_name:text} is not known"
+    """An attribute is said by its name, and a feature that has no words yet by its meaning."""
     if feature.name in attributes:
-        text = "{_name:text} is {value:number}"
-        return _Saying(text, text, unknown, ())
-    text = wording.TEXTS.get(feature.name)
-    if text is None:
-        raise CatalogError(
-            f"The feature {feature.name} has no words. Add its line to `TEXTS` in fraud_platform/decisions/wording.py."
+        called, text, missing = (
+            feature.name.replace("_", " "),
+            "{_called:text} is {value:number}",
+            "{_called:text} is not known",
         )
+    else:
+        called, text, missing = feature.meaning, "{_called:text}: {value:number}", "{_called:text}: not known"
+    text = wording.TEXTS.get(feature.name, text)
     columns = [column for column in _columns_of_the_event(feature.formula) if column in wording.COLUMNS]
-    return _Saying(text, wording.ZEROS.get(feature.name, text), wording.MISSING.get(feature.name, unknown), columns)
+    zero = wording.ZEROS.get(feature.name, text)
+    return _Saying(called, text, zero, wording.MISSING.get(feature.name, missing), columns)
 
 
 def _columns_of_the_event(formula: Expression | float | str) -> Iterator[str]:

@@ -206,8 +206,8 @@ COLUMNS: dict[str, str] = {
     "channel": "how the payment was made",
     "latitude": "where the payment was made",
     "longitude": "where the payment was made",
-    "home_latitude": "where the customer's home is",
-    "home_longitude": "where the customer's home is",
+    "home_latitude": "the place of the customer's home",
+    "home_longitude": "the place of the customer's home",
 }
 """What is not known where a transaction lacks the column."""
 

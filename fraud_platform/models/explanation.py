@@ -59,11 +59,18 @@ class Explainer:
             vector: float32 (d,), the columns of `feature_columns` in order; NaN = missing.
             probability: what `Artefact.predict` gave. The parts then add up to just that, and the base takes what ONNX
                 Runtime's float32 rounds differently from the double precision used here: without it they may be 1e-6
-                apart.
+                apart, and more where the calibration jumps.
 
         Raises:
             ArtefactError: if the vector has another type or length.
         """
+        parts = carried(self.score_parts(vector), self._calibrated)
+        if probability is None:
+            return Contributions(*parts)
+        return Contributions(probability - float(parts.values.sum()), parts.values)
+
+    def score_parts(self, vector: NDArray[np.float32]) -> Shares:
+        """What each input adds to the score, before it is calibrated; as `contributions`."""
         if vector.dtype != np.float32 or vector.shape != (len(self.feature_columns),):
             raise ArtefactError(
                 f"The model's reasons are of float32 ({len(self.feature_columns)},) and were asked of {vector.dtype} "
@@ -72,10 +79,7 @@ class Explainer:
         votes = [carried(member.shares(vector), member.link) for member in self._members]
         base = sum(vote.base for vote in votes) / len(votes)
         values = np.mean([vote.values for vote in votes], axis=0)
-        parts = carried(Shares(base, values), self._calibrated)
-        if probability is None:
-            return Contributions(*parts)
-        return Contributions(probability - float(parts.values.sum()), parts.values)
+        return Shares(base, values)
 
     def _calibrated(self, score: float) -> float:
         return float(self._calibrator(np.array([score]))[0])

@@ -10,7 +10,7 @@ import pytest
 from fraud_platform.decisions import wording
 from fraud_platform.decisions.journal import Reason
 from fraud_platform.decisions.reasons import Reasons
-from fraud_platform.errors import ArtefactError, CatalogError
+from fraud_platform.errors import ArtefactError
 from fraud_platform.features.catalog import Feature
 from fraud_platform.features.expressions import DAY, HOUR, KNOWN_FRAUD, MINUTE, Column
 from fraud_platform.features.online import OnlineFeatures
@@ -92,10 +92,14 @@ def test_a_model_of_other_inputs_is_refused() -> None:
         Reasons(CATALOG, Weights(build_catalog(REQUIRED, [], 7 * DAY), {}))
 
 
-def test_a_feature_without_words_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.25, "Phase of the moon: 0.25"), (np.nan, "Phase of the moon: not known")]
+)
+def test_a_feature_without_words_is_said_by_its_meaning(value: float, text: str) -> None:
     catalog = replace(CATALOG, features=(*CATALOG.features, Feature("moon", "phase of the moon", Column("event_us"))))
-    with pytest.raises(CatalogError, match=r"moon has no words. Add its line to `TEXTS`"):
-        Reasons(catalog, Weights(catalog, {}))
+    vector = np.array([*[0.0] * len(CATALOG.names), value], np.float32)
+    (reason,) = Reasons(catalog, Weights(catalog, {"moon": 0.1})).of(EVENT, vector)
+    assert reason.text == text
 
 
 def of_history(events: list[dict], weights: dict[str, float]) -> dict[str, str]:

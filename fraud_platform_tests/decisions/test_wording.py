@@ -261,7 +261,7 @@ def test_examples(feature: str, values: dict[str, float], text: str) -> None:
         ("is_foreign", ("home_country",), "The customer's home country is not known"),
         ("is_online", ("channel",), "How the payment was made is not known"),
         ("kilometres_from_home", ("latitude", "longitude"), "Where the payment was made is not known"),
-        ("kilometres_from_home", ("home_latitude", "home_longitude"), "Where the customer's home is is not known"),
+        ("kilometres_from_home", ("home_latitude", "home_longitude"), "The place of the customer's home is not known"),
         ("kilometres_from_last", (), "Where this customer paid last is not known"),
         ("customer_merchant_seconds_since_last", (), "This customer's first payment at this merchant in 30 days"),
         ("basket_size", ("basket_size",), "Basket size is not known"),

@@ -99,6 +99,19 @@ UGLY: dict[str, tuple[Algorithm, Sample]] = {
 }
 
 
+def test_a_calibration_that_jumps_at_the_score_is_no_obstacle(fitted: dict[str, FittedModel]) -> None:
+    """The graph's float32 may be on one side and the explanation's double on the other."""
+    row = UNSEEN.inputs[0]
+    score = float(served(fitted["xgboost"], row[np.newaxis], Calibrator())[0])
+    calibrator = Calibrator("isotonic", scores=(0.0, score - 1e-9, score + 1e-9), probabilities=(0.0, 0.1, 0.9))
+    of = explainer(members(fitted["xgboost"]), calibrator)
+    parts = of.score_parts(row)
+    assert parts.base + parts.values.sum() == pytest.approx(score, abs=1e-6)
+    for probability in (0.1, 0.9):
+        base, values = of.contributions(row, probability)
+        assert np.isfinite(values).all() and base + values.sum() == pytest.approx(probability, abs=1e-15)
+
+
 @pytest.mark.parametrize(("algorithm", "sample"), UGLY.values(), ids=UGLY)
 def test_models_that_learnt_little_are_explained_too(algorithm: Algorithm, sample: Sample) -> None:
     model = algorithm.fit(sample, VALIDATION, seed=1)
