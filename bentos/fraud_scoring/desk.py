@@ -6,13 +6,14 @@ nothing. Every method may take milliseconds of reading: call it in a thread.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from bentos.fraud_scoring import metrics
+from bentos.fraud_scoring.cases import Case, Found, Glance, Glanced, GlancedLabel, Queue, Recent, Related, Row, Wanted
 from bentos.fraud_scoring.console.needs import ConsoleService, Health
 from bentos.fraud_scoring.health_view import HealthView, health_view
 from bentos.fraud_scoring.model_view import ModelPage, model_page
@@ -29,7 +30,6 @@ from fraud_platform.decisions.journal import (
     reason_key,
 )
 from fraud_platform.decisions.lists import parse_lists
-from fraud_platform.decisions.policy import Action, RiskLevel
 from fraud_platform.decisions.rule_files import read_file
 from fraud_platform.errors import RulesError, ServiceError, WarehouseError
 from fraud_platform.features.stores import Entry, Store
@@ -37,98 +37,18 @@ from fraud_platform.settings import Settings
 
 WINDOW = 250
 """Entries of the outbox that are read at once; the summary of what was decided of late is over the newest window."""
-LOOKED_THROUGH = 2_500
+LOOKED_THROUGH = 2_000
 """Entries that are looked through for those that a filter wants, at most."""
 RELATED_COLUMNS = ("card_id", "device_id", "merchant_id")
-RULES = "rules and lists"
-"""What the service calls these files where it watches them."""
 HISTORY = 60
 """Decisions of a customer that a page shows, at most."""
 
+_GLANCE = msgspec.msgpack.Decoder(Glance | GlancedLabel)
 _DECISION_ID = re.compile(r"[0-9a-fA-F]{32}\Z")
 
 
 class CaseNotFound(Exception):
     """The store has no decision of that id."""
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """Which decisions are to be shown; None and False: all."""
-
-    action: Action | None = None
-    risk: RiskLevel | None = None
-    degraded: bool = False
-
-    def matches(self, decided: Decided) -> bool:
-        decision = decided.decision
-        return (
-            self.action in (None, decision.action)
-            and self.risk in (None, decision.risk_level)
-            and (decision.degraded or not self.degraded)
-        )
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A decision, and the newest verdict on it."""
-
-    decided: Decided
-    label: Labelled | None = None
-
-
-class Recent(msgspec.Struct, frozen=True):
-    """The newest decisions, the newest first.
-
-    Attributes:
-        last: the sequence of the newest entry of the outbox, decision or label.
-        actions: how many of each action the newest window of entries has, whatever is wanted.
-        degraded: how many of these were degraded.
-        looked_through: decisions that were looked at; `exhausted` where there are older ones that were not.
-    """
-
-    rows: tuple[Row, ...]
-    last: int
-    actions: Mapping[str, int]
-    degraded: int
-    looked_through: int
-    exhausted: bool
-
-
-class Queue(msgspec.Struct, frozen=True):
-    """What waits for a verdict, the greatest expected loss first; `waiting` counts all, shown or not."""
-
-    rows: tuple[Row, ...]
-    waiting: int
-
-
-class Related(msgspec.Struct, frozen=True):
-    """Decisions that have something in common with a case: `kind` says what, `value` which."""
-
-    kind: str
-    value: str
-    rows: tuple[Row, ...]
-
-
-class Case(msgspec.Struct, frozen=True):
-    """A decision with all that an analyst needs for a verdict.
-
-    Attributes:
-        labels: the verdicts, the newest first, as far as the outbox still has them.
-        history: the customer's decisions, the newest first, this one among them.
-        related: similar past cases, and those of the same card, device or merchant.
-    """
-
-    row: Row
-    labels: tuple[Labelled, ...]
-    history: tuple[Row, ...]
-    related: tuple[Related, ...]
-
-
-class Found(msgspec.Struct, frozen=True):
-    """What a search gave. `orphan`: a verdict on a transaction that was never decided here."""
-
-    exact: tuple[Row, ...]
-    groups: tuple[Related, ...]
-    orphan: Labelled | None
 
 
 class Desk:
@@ -151,20 +71,22 @@ class Desk:
         wanted = wanted or Wanted()
         last = upper = self._store.last_sequence()
         found: list[Decided] = []
-        seen: list[Decided] = []
+        seen: list[Glanced] = []
         while upper > after and len(found) < limit and last - upper < LOOKED_THROUGH:
             lower = max(upper - WINDOW, after)
             window = [entry for entry in self._store.entries(lower, upper - lower) if entry.sequence <= upper]
             if not window:  # older ones were removed once the warehouse had them
                 upper = after
                 break
-            decisions = [decided for entry in reversed(window) if (decided := _decision(entry)) is not None]
-            seen += decisions
-            found += filter(wanted.matches, decisions)
+            for entry in reversed(window):
+                if isinstance(glance := _GLANCE.decode(entry.content), Glance):
+                    seen.append(glance.decision)
+                    if len(found) < limit and wanted.matches(glance.decision) and (decided := _decision(entry)):
+                        found.append(decided)
             upper = lower
-        newest = [decided.decision for decided in seen[:WINDOW]]
+        newest = seen[:WINDOW]
         return Recent(
-            rows=self._rows(found[:limit]),
+            rows=self._rows(found),
             last=last,
             actions=Counter(decision.action for decision in newest),
             degraded=sum(decision.degraded for decision in newest),
@@ -260,8 +182,7 @@ class Desk:
     def rules(self) -> Rulebook:
         """Rules and lists with their backtests. Lists that were just changed are shown before they are in force."""
         service = self._service
-        entries = service.rules.lists.entries
-        problem = next((one.problem for one in service.watched if one.what == RULES), None)
+        entries, problem = service.rules.lists.entries, service.rules_problem
         if service.rules.stale():
             try:
                 entries = parse_lists(read_file(service.settings.lists)).entries

@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from bentos.fraud_scoring.console.needs import Health
 from fraud_platform.features.stores import Store
 
+ORDER = ("fraud_decision_seconds", "fraud_stage_seconds", "fraud_http_request_seconds")
+STAGES = ("read", "features", "model", "rules", "reasons", "commit")
 QUANTILES = (0.5, 0.95, 0.99)
 DRIFT_FILE = "drift.json"
 Labels = tuple[tuple[str, str], ...]
@@ -59,13 +61,22 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class HealthView(msgspec.Struct, frozen=True):
-    """How the service is doing. `drift_problem` says why there is no `drift`, where a file should have told."""
+    """How the service is doing.
+
+    Attributes:
+        latencies: of decisions, their stages and the routes of programs; `pages` those of this console's pages.
+        shadow: transactions that a challenger scored in shadow; `shadow_differs` of them otherwise than was decided.
+        drift_problem: why there is no `drift`, where a file should have told.
+    """
 
     status: str
     parts: tuple[tuple[str, bool, str], ...]
     latencies: tuple[Latency, ...]
+    pages: tuple[Latency, ...]
     actions: Mapping[str, int]
     degraded: int
+    shadow: int
+    shadow_differs: int
     refusals: Mapping[str, int]
     server_errors: int
     requests: int
@@ -88,13 +99,17 @@ def health_view(health: Health, store: Store, metrics_text: str, reports: Path) 
     histograms, counters = read_metrics(metrics_text)
     drift, problem = read_drift(reports / DRIFT_FILE)
     requests = counters.get("fraud_http_requests", {})
+    agrees = _by(counters.get("fraud_shadow", {}), "agrees")
     last = store.last_sequence()
     return HealthView(
         status=health.status,
         parts=tuple((part.name, part.ok, part.detail) for part in health.parts),
-        latencies=tuple(histograms),
+        latencies=tuple(one for one in histograms if not _is_page(one)),
+        pages=tuple(filter(_is_page, histograms)),
         actions=_by(counters.get("fraud_decisions", {}), "action"),
         degraded=int(sum(counters.get("fraud_decisions_degraded", {}).values())),
+        shadow=sum(agrees.values()),
+        shadow_differs=agrees.get("false", 0),
         refusals=_by(counters.get("fraud_refusals", {}), "code"),
         server_errors=sum(count for status, count in _by(requests, "status").items() if status.startswith("5")),
         requests=int(sum(requests.values())),
@@ -119,7 +134,7 @@ def read_metrics(text: str) -> tuple[list[Latency], dict[str, dict[Labels, float
             }
         elif family.name.startswith("fraud_") and family.name.endswith("_seconds") and family.type == "histogram":
             histograms += _latencies(family)
-    return histograms, counters
+    return sorted(histograms, key=_place), counters
 
 
 def _latencies(family: Metric) -> list[Latency]:
@@ -141,6 +156,18 @@ def _latencies(family: Metric) -> list[Latency]:
             quantiles = tuple(quantile(cumulative, share) for share in QUANTILES)
             found.append(Latency(family.name, key, count, sums.get(key, 0.0) / count, quantiles))
     return found
+
+
+def _place(latency: Latency) -> tuple[int, int, Labels]:
+    """Decisions first, their stages in the order in which they are run through, then routes."""
+    stage = dict(latency.labels).get("stage", "")
+    name = ORDER.index(latency.name) if latency.name in ORDER else len(ORDER)
+    return name, STAGES.index(stage) if stage in STAGES else len(STAGES), latency.labels
+
+
+def _is_page(latency: Latency) -> bool:
+    route = dict(latency.labels).get("route", "")
+    return route == "/" or route.startswith("/console")
 
 
 def quantile(cumulative: list[tuple[float, float]], share: float) -> float | None:

@@ -10,10 +10,10 @@ from typing import Any
 from starlette.responses import Response
 
 from bentos.fraud_scoring.body import RequestRefused
+from bentos.fraud_scoring.cases import Row
 from bentos.fraud_scoring.console import pages
 from bentos.fraud_scoring.console.forms import read_form, transaction_body
 from bentos.fraud_scoring.console.visits import Visit, moved
-from bentos.fraud_scoring.desk import Row
 from fraud_platform.decisions.lists import ListEntry, add, new_entry, remove
 from fraud_platform.errors import ConflictingTransaction, InvalidTransaction, RulesError
 from fraud_platform.transactions.label_request import LabelReport

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from bentos.fraud_scoring.desk import Row
+from bentos.fraud_scoring.cases import Row
 from bentos.fraud_scoring.model_view import Metric
 from fraud_platform.decisions.journal import Reason
 

@@ -32,7 +32,7 @@ class Replay(Protocol):
 
 
 class LoadedModel(Protocol):
-    """A model that this worker holds; the `card` of its `artefact` is a ModelCard."""
+    """A model that this worker holds; the `card` of its artefact is a ModelCard."""
 
     @property
     def version(self) -> str: ...
@@ -102,15 +102,6 @@ class Lane(Protocol):
     async def run(self, work: Callable[[], T]) -> T: ...
 
 
-class Watched(Protocol):
-    """Files of the configuration: `what` they say, and why they cannot be used as they are now."""
-
-    @property
-    def what(self) -> str: ...
-    @property
-    def problem(self) -> str | None: ...
-
-
 class ConsoleService(Protocol):
     """A worker, as far as the console knows it. `attributes`: the source's numeric columns beyond the contract."""
 
@@ -123,7 +114,10 @@ class ConsoleService(Protocol):
     @property
     def rules(self) -> RuleSet: ...
     @property
-    def watched(self) -> Sequence[Watched]: ...
+    def rules_problem(self) -> str | None:
+        """Why the files of rules and lists, as they are now, are not in force."""
+        ...
+
     @property
     def audit(self) -> Audit: ...
     @property

@@ -9,9 +9,10 @@ from uuid import uuid4
 import msgspec
 from starlette.responses import Response
 
+from bentos.fraud_scoring.body import RequestRefused
+from bentos.fraud_scoring.cases import Recent, Wanted
 from bentos.fraud_scoring.console.forms import transaction_fields
 from bentos.fraud_scoring.console.visits import HEADERS, Visit, moved
-from bentos.fraud_scoring.desk import Recent, Wanted
 from fraud_platform.decisions.policy import Action, RiskLevel
 
 LIVE_ROWS = 50
@@ -110,6 +111,18 @@ async def health(visit: Visit) -> Response:
     """The whole page; htmx takes the figures out of it."""
     found = await visit.service.lane.run(visit.service.health)
     return await visit.page("health.html", lambda: {"health": visit.desk.health(found)})
+
+
+async def home(visit: Visit) -> Response:
+    return moved(visit, "/")
+
+
+async def nowhere(visit: Visit) -> Response:
+    """
+    Raises:
+        RequestRefused: 404.
+    """
+    raise RequestRefused(404, "not_found", "There is no such page.", "The navigation lists all there are.")
 
 
 async def login_form(visit: Visit) -> Response:

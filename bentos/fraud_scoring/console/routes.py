@@ -11,7 +11,8 @@
 | GET /console/rules | rules, lists, backtests; POST /console/lists, …/remove |
 | GET /console/model, /console/health | |
 | GET, POST /console/login; POST /console/logout | |
-| GET /console/static/… | style sheet, scripts, icon |
+| GET /console/static/… | style sheets, scripts, icon |
+| GET /console/… | that there is nothing |
 """
 
 import logging
@@ -54,6 +55,8 @@ READING: dict[str, Handler] = {
     "/console/rules": pages.rules,
     "/console/model": pages.model,
     "/console/health": pages.health,
+    "/console": pages.home,
+    "/console/{rest:path}": pages.nowhere,
 }
 CHANGING: dict[str, Handler] = {
     "/console/decisions/{decision_id}/replay": changes.replay,
@@ -71,11 +74,11 @@ def console_routes(stage: ConsoleStage) -> list[Route]:
     reading = [Route(path, _answering(console, path, handler), methods=["GET"]) for path, handler in READING.items()]
     changing = [Route(path, _answering(console, path, handler), methods=["POST"]) for path, handler in CHANGING.items()]
     return [
-        *reading,
         *changing,
         Route(LOGIN, _answering(console, LOGIN, pages.login_form, open_to_all=True), methods=["GET"]),
         Route(LOGIN, _answering(console, LOGIN, changes.login, open_to_all=True), methods=["POST"]),
         Route(URL + "{name:path}", _static(read_assets()), methods=["GET"]),
+        *reading,
     ]
 
 

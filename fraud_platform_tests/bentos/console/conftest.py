@@ -8,6 +8,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from bentos.fraud_scoring.console.needs import ConsoleStage
 from bentos.fraud_scoring.console.routes import console_routes
 from fraud_platform_tests.bentos.console.fakes import TOKEN, FakeService
 from fraud_platform_tests.bentos.console.html_checks import Document
@@ -18,8 +19,8 @@ HTMX = {"HX-Request": "true"}
 class Client:
     """A browser without scripts, in this process; it does not follow redirects."""
 
-    def __init__(self, service: FakeService) -> None:
-        self.app = Starlette(routes=console_routes(service))
+    def __init__(self, stage: ConsoleStage) -> None:
+        self.app = Starlette(routes=console_routes(stage))
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         async def send() -> httpx.Response:

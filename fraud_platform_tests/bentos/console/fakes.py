@@ -108,12 +108,6 @@ class FakeModels:
     fallback: FakeModel | None = None
 
 
-@dataclass
-class FakeWatched:
-    what: str = "rules and lists"
-    problem: str | None = None
-
-
 class FakeLane:
     """Nobody else is in it."""
 
@@ -139,7 +133,7 @@ class FakeService:
         self.store = MemoryStore()
         self.models = FakeModels()
         self.rules = self.loaded_rules()
-        self.watched = [FakeWatched("keys"), FakeWatched()]
+        self.rules_problem: str | None = None
         self.lane = FakeLane()
         self.audit = FakeAudit()
         self.guard = FakeGuard()

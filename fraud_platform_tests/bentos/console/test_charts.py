@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bentos.fraud_scoring.cases import Row
 from bentos.fraud_scoring.console import charts
-from bentos.fraud_scoring.console.assets import read_assets
-from bentos.fraud_scoring.desk import Row
 from bentos.fraud_scoring.model_view import Metric
 from fraud_platform.decisions.journal import Labelled, Reason
 from fraud_platform_tests.bentos.console.samples import NOW, decided
@@ -92,14 +91,3 @@ def test_only_shares_with_an_interval_have_whiskers() -> None:
 def test_parts_of_a_stack_join_and_fill_it(counts: list[int]) -> None:
     parts = charts.stacked([(str(i), count) for i, count in enumerate(counts)])
     assert sum(width for _, _, width in parts) == pytest.approx(100 if sum(counts) else 0, abs=0.05)
-
-
-def test_the_vendored_library_is_the_one_that_it_says() -> None:
-    import hashlib
-
-    assets = read_assets()
-    said = assets["htmx/VERSION"].content.decode()
-    assert hashlib.sha256(assets["htmx/htmx.min.js"].content).hexdigest() in said
-    version = said.split()[1]
-    assert f'"{version}"'.encode() in assets["htmx/htmx.min.js"].content
-    assert b"Zero-Clause BSD" in assets["htmx/LICENSE"].content

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bentos.fraud_scoring import desk as desk_module
-from bentos.fraud_scoring.desk import CaseNotFound, Desk, Wanted
+from bentos.fraud_scoring.cases import Found, Queue, Recent, Row, Wanted
+from bentos.fraud_scoring.desk import CaseNotFound, Desk
 from fraud_platform.decisions.deployment import Deployment, LastPromotion, write_deployment
 from fraud_platform.decisions.journal import Labelled, Shadow, decision_key
 from fraud_platform_tests.bentos.console.fakes import FakeModel, FakeModels, FakePackage, FakeService
@@ -19,7 +20,7 @@ def desk(service: FakeService) -> Desk:
     return Desk(service)
 
 
-def ids(rows: tuple[desk_module.Row, ...]) -> list[str]:
+def ids(rows: tuple[Row, ...]) -> list[str]:
     return [row.decided.decision.transaction_id for row in rows]
 
 
@@ -77,10 +78,10 @@ def test_recent_ends_where_the_outbox_was_trimmed(desk: Desk, service: FakeServi
 
 
 def test_an_empty_store_has_nothing_to_show(desk: Desk) -> None:
-    assert desk.recent(0, 50) == desk_module.Recent((), 0, {}, 0, 0, exhausted=False)
-    assert desk.queue(50) == desk_module.Queue((), 0)
+    assert desk.recent(0, 50) == Recent((), 0, {}, 0, 0, exhausted=False)
+    assert desk.queue(50) == Queue((), 0)
     assert desk.history("nobody") == ()
-    assert desk.search("nothing") == desk_module.Found((), (), None)
+    assert desk.search("nothing") == Found((), (), None)
 
 
 def test_the_queue_is_by_expected_loss_and_a_verdict_takes_off(desk: Desk, service: FakeService) -> None:

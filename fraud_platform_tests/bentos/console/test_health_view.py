@@ -22,8 +22,15 @@ def exposed(*seconds: float) -> str:
     Histogram("others_seconds", "…", registry=registry).observe(1)
     decisions = Counter("fraud_decisions", "…", ["action", "risk_level"], registry=registry)
     requests = Counter("fraud_http_requests", "…", ["route", "status"], registry=registry)
+    durations = Histogram("fraud_http_request_seconds", "…", ["route"], buckets=BUCKETS, registry=registry)
+    shadow = Counter("fraud_shadow", "…", ["model_version", "agrees"], registry=registry)
     for of in seconds:
-        stages.labels("score").observe(of)
+        for stage in ("commit", "read"):
+            stages.labels(stage).observe(of)
+        for route in ("/predict", "/", "/console/queue"):
+            durations.labels(route).observe(of)
+    for version, agrees, times in (("4", "true", 6), ("4", "false", 2), ("5", "false", 1)):
+        shadow.labels(version, agrees).inc(times)
     for action, risk, times in (("approve", "low", 5), ("approve", "medium", 2), ("block", "high", 1)):
         decisions.labels(action, risk).inc(times)
     for route, status, times in (("/predict", "200", 8), ("/predict", "503", 1), ("other", "404", 4)):
@@ -32,10 +39,22 @@ def exposed(*seconds: float) -> str:
 
 
 def test_histograms_with_observations_are_read_with_their_labels() -> None:
-    (found,), _ = read_metrics(exposed(0.0015, 0.0015, 0.004, 0.05))
-    assert (found.name, found.labels, found.count) == ("fraud_stage_seconds", (("stage", "score"),), 4)
-    assert found.mean == pytest.approx(0.01425)
-    assert found.quantiles[0] == pytest.approx(0.002)
+    found, _ = read_metrics(exposed(0.0015, 0.0015, 0.004, 0.05))
+    assert {one.name for one in found} == {"fraud_stage_seconds", "fraud_http_request_seconds"}
+    assert {one.count for one in found} == {4}
+    assert found[0].mean == pytest.approx(0.01425)
+    assert found[0].quantiles[0] == pytest.approx(0.002)
+
+
+def test_stages_are_in_the_order_of_a_decision_and_pages_apart() -> None:
+    found = health_view(FakeHealth(), MemoryStore(), exposed(0.001), Path("nowhere"))
+    assert [one.labels[0][1] for one in found.latencies] == ["read", "commit", "/predict"]
+    assert [one.labels[0][1] for one in found.pages] == ["/", "/console/queue"]
+
+
+def test_what_a_challenger_would_have_decided_otherwise_is_counted() -> None:
+    found = health_view(FakeHealth(), MemoryStore(), exposed(0.001), Path("nowhere"))
+    assert (found.shadow, found.shadow_differs) == (9, 3)
 
 
 def test_counters_are_summed_by_one_label() -> None:

@@ -1,7 +1,6 @@
-"""What the pages show, and that no value breaks out of its place."""
+"""What the pages show."""
 
 from datetime import timedelta
-from html import unescape
 
 import msgspec
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from bentos.fraud_scoring.console import pages
 from bentos.fraud_scoring.console.visits import CONTENT_SECURITY_POLICY
 from fraud_platform.decisions.backtest_report import BacktestReport, RuleResult, Together, report_file
-from fraud_platform.decisions.deployment import Deployment, LastPromotion, write_deployment
 from fraud_platform.decisions.journal import Reason, Shadow, decision_key
 from fraud_platform.decisions.lists import add, new_entry
 from fraud_platform_tests.bentos.console.conftest import HTMX, Client
@@ -19,9 +17,7 @@ from fraud_platform_tests.bentos.console.fakes import (
     FakeModels,
     FakePackage,
     FakePart,
-    FakePrincipal,
     FakeService,
-    FakeSession,
 )
 from fraud_platform_tests.bentos.console.html_checks import Document, problems_of
 from fraud_platform_tests.bentos.console.samples import NOW, card, decided, file, judge
@@ -45,53 +41,6 @@ RULES = """rules:
 - {name: tried, when: is_foreign == 1, action: review, weight: 5, mode: shadow, owner: ana, why: A try}
 - {name: old, when: is_night == 1, action: review, weight: 5, mode: live, until: 2020-01-01, owner: ana, why: Over}
 """
-LONGEST = "x" * 128
-HOSTILE = (
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "' onmouseover='alert(1)",
-    "{{ 7 * 7 }}{% raw %}",
-    "javascript:alert(1)",
-    "\u202e\u2067exe.txt\u0000",
-    "مرحبا بالعالم",
-    "</textarea></select></dialog>",
-    "<hx-partial hx-target=body>",
-    LONGEST,
-)
-
-
-def filled(service: FakeService, value: str) -> None:
-    """A store in which everything that can be text is this text."""
-    texts = (
-        "customer_id",
-        "merchant_id",
-        "card_id",
-        "device_id",
-        "merchant_category",
-        "channel",
-        "currency",
-        "ip_address",
-    )
-    hostile = decided(
-        "tx-1",
-        event=dict.fromkeys(texts, value) | {"note": value},
-        reasons=(Reason(value, value, None, 0.4), Reason("amount", value, 1.0, -0.1)),
-        decision={"matched_rules": (value,), "model_version": value, "catalog_fingerprint": value, "degraded": True},
-        served_by="fallback",
-        shadow=Shadow(value, 0.9, "block"),
-        shadow_rules=(value,),
-        rules_digest=value,
-    )
-    file(service.store, hostile, decided(value, event=dict.fromkeys(texts, value)))
-    judge(service.store, "tx-1", True, by=value, fraud_type=value)
-    service.state = FakeHealth("degraded", (FakePart(value, False, value),))
-    service.watched[1].problem = value
-    hostile_card = card(warnings=(value,), algorithm=value, source=value, parameters={value: value})
-    service.models = FakeModels(
-        FakeModel(value, FakePackage(hostile_card)), FakeModel(value, FakePackage(hostile_card))
-    )
-    service.guard.current = FakeSession(FakePrincipal(value))
-    write_deployment(service.settings.deployment, Deployment(promotion=LastPromotion(value, 2, value, value, NOW)))
 
 
 def backtest(name: str) -> BacktestReport:
@@ -127,28 +76,6 @@ def test_every_page_has_something_to_say_when_there_is_nothing(client: Client, s
     assert answer.status_code == 200
     assert problems_of(answer.text) == []
     assert Document(answer.text).all("h1")
-
-
-@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:24])
-@pytest.mark.parametrize("path", [*PAGES, CASE, f"{CASE}/peek"])
-def test_no_value_breaks_out_of_its_place(client: Client, service: FakeService, path: str, value: str) -> None:
-    filled(service, value)
-    answer = client.get(path)
-    assert answer.status_code == 200
-    assert problems_of(answer.text) == []
-    page = Document(answer.text)
-    assert not page.all("img") and not page.all("hx-partial")
-    if "<" in value or '"' in value:
-        assert value not in answer.text and value not in unescape(answer.text.replace("&lt;", "").replace("&#34;", ""))
-
-
-@pytest.mark.parametrize("text", HOSTILE, ids=lambda value: repr(value)[:24])
-def test_what_is_searched_for_is_shown_as_text(client: Client, text: str) -> None:
-    answer = client.get("/console/search", params={"q": text})
-    assert answer.status_code == 200
-    assert problems_of(answer.text) == []
-    (field,) = Document(answer.text).all("input", id="find")
-    assert field.attributes["value"] == text.strip()
 
 
 def test_headers_forbid_what_a_page_does_not_need(client: Client) -> None:
@@ -319,7 +246,7 @@ def test_a_backtest_that_cannot_be_read_is_said(client: Client, service: FakeSer
 
 
 def test_a_broken_rules_file_is_said(client: Client, service: FakeService) -> None:
-    service.watched[1].problem = "rules.yaml: rule burst: when: there is no column amont."
+    service.rules_problem = "rules.yaml: rule burst: when: there is no column amont."
     assert "there is no column amont" in client.page("/console/rules").text
 
 
@@ -338,19 +265,3 @@ def test_a_drift_file_that_cannot_be_read_is_said(client: Client, service: FakeS
     service.settings.reports.mkdir(parents=True)
     (service.settings.reports / "drift.json").write_text(content)
     assert "drift.json cannot be read" in client.page("/console/health").text
-
-
-def test_static_files_are_kept_by_their_content(client: Client) -> None:
-    styles = [of.attributes["href"] for of in client.page("/").all("link", rel="stylesheet")]
-    for address in styles:
-        answer = client.get(address)
-        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-        assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
-        again = client.get(address, headers={"If-None-Match": answer.headers["ETag"]})
-        assert again.status_code == 304
-    assert client.get("/console/static/console.css").headers["Cache-Control"] == "no-cache"
-
-
-@pytest.mark.parametrize("name", ["", "none.css", "../routes.py", "%2e%2e/routes.py", "htmx", "..%2froutes.py"])
-def test_nothing_but_the_static_files_is_served(client: Client, name: str) -> None:
-    assert client.get(f"/console/static/{name}").status_code == 404
