@@ -23,7 +23,12 @@ PROBE_SECONDS = 0.2
 
 @contextmanager
 def running_service(
-    settings: Settings, bento: str, folder: Path, workers: int = 1, environment: Mapping[str, str] | None = None
+    settings: Settings,
+    bento: str,
+    folder: Path,
+    workers: int = 1,
+    environment: Mapping[str, str] | None = None,
+    python: str = sys.executable,
 ) -> Iterator[httpx.Client]:
     """`bentoml serve` on a free loopback port; gives a client once `/health` answers 200.
 
@@ -31,6 +36,7 @@ def running_service(
         bento: the Bento's tag.
         folder: where the service runs and writes `service.log`; nothing of the checkout is needed there.
         environment: further variables; they win over what the settings say.
+        python: the interpreter, whose environment has what the Bento lists.
 
     Raises:
         ServiceError: with the end of the log, if the service ends or does not answer in time.
@@ -44,7 +50,7 @@ def running_service(
         "FRAUD_SOURCE": str(settings.source),
         **(environment or {}),
     }
-    command = [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
+    command = [python, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:
         process = psutil.Popen(
             command, env=variables, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

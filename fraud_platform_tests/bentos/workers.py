@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 from bentos.fraud_scoring.guard import Guard
 
+from bentos.fraud_scoring import metrics
 from bentos.fraud_scoring.api import Stage, build_app
 from bentos.fraud_scoring.loading import Models
 from bentos.fraud_scoring.worker import Worker
@@ -60,7 +61,7 @@ def settings_in(folder: Path, **given: Any) -> Settings:
 def worker_of(store: Store, settings: Settings, router: Router | None = None) -> Worker:
     """A worker of an installation; without keys everybody is the principal `local`."""
     router = router or Router(Candidate("7", stub_model()))
-    scorer = Scorer(router, CATALOG, store, RuleSet.of_settings(settings, CATALOG))
+    scorer = Scorer(router, CATALOG, store, RuleSet.of_settings(settings, CATALOG), metrics.observe_stage)
     return Worker(
         settings,
         scorer,
