@@ -63,7 +63,7 @@ class LogisticRegression:
 
 
 class LogisticModel:
-    """Coefficients; its file is JSON, for exact reasons: a term an input."""
+    """Coefficients; its file is JSON: a term an input."""
 
     file_name = "model.coefficients.json"
 
