@@ -121,7 +121,7 @@ class OnlineFeatures:
         columns = rows_to_matrix(events, self._columns)
         inputs = np.ascontiguousarray(self._input_step.to_integers(columns).T)
         times = np.array([event["event_us"] for event in events], np.int64)
-        each_key = (of_event.get(entity) for entity in self._entities for of_event in keys)
+        each_key = [of_event.get(entity) for entity in self._entities for of_event in keys]
         taken = self._folds.take(each_key, states, times, inputs)
         vectors = np.empty((len(events), len(self.catalog.features)), np.float32)
         self._feature_step.to_floats(columns, np.ascontiguousarray(taken.seen.T), vectors)
