@@ -19,7 +19,7 @@ from fraud_platform.errors import ConflictingTransaction, InvalidTransaction, Ru
 from fraud_platform.transactions.label_request import LabelReport
 
 VERDICTS = {"fraud": True, "legitimate": False}
-WHERE = {"queue": "queue_row.html", "peek": "peek_verdict.html", "case": "case_verdict.html"}
+WHERE = {"queue": "queue_row.html", "case": "case_verdict.html"}
 """The template that shows a verdict, by the place where it was given."""
 DAYS = ("7", "30", "90")
 """How long an entry of a list can count, where it does not for ever."""
@@ -50,7 +50,7 @@ async def verdict(visit: Visit) -> Response:
         report = LabelReport(row.decided.decision.transaction_id, is_fraud, datetime.now(UTC), "analyst")
         await visit.service.label(report, visit.name)
     if not visit.partial:
-        return moved(visit, f"/console/decisions/{decision_id}")
+        return moved(visit, "/console/queue" if form.get("where") == "queue" else f"/console/decisions/{decision_id}")
     template = WHERE.get(form.get("where", ""), WHERE["case"])
 
     def load() -> dict[str, Any]:

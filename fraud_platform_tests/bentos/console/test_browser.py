@@ -261,7 +261,8 @@ def test_without_scripts_everything_is_there(browser: "Browser", address: str, s
         page.get_by_label("API key").fill(KEY)
         page.get_by_role("button", name="Log in").click()
         page.get_by_role("button", name="Fraud").first.click()
-        page.wait_for_url("**/console/decisions/**")
+        page.get_by_text("4 waiting").first.wait_for()
+        page.goto(f"/console/decisions/{decision_key('tx-0').hex()}")
         page.get_by_role("button", name="Change to legitimate").click()
         page.get_by_role("button", name="Change to fraud").wait_for()
         assert verdicts(service) == [("tx-0", True), ("tx-0", False)]

@@ -93,6 +93,11 @@ def test_a_verdict_on_an_unknown_decision_is_refused(client: Client, service: Fa
     assert service.labels == []
 
 
+def test_without_htmx_a_verdict_leads_back_to_where_it_was_given(client: Client, service: FakeService) -> None:
+    file(service.store, decided("tx-1"))
+    assert client.post("/console/verdicts", verdict(where="queue")).headers["Location"] == "/console/queue"
+
+
 def test_a_replay_is_shown_beside_what_was_decided(client: Client, service: FakeService) -> None:
     file(service.store, decided("tx-1"))
     part = client.post(f"{CASE}/replay", htmx=True)

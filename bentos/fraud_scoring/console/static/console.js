@@ -46,16 +46,24 @@
 
   // --- What keys do ---
 
+  // A key that comes before htmx has taken the form over would send it as a page of its own: it waits a moment.
+  function press(button, patience = 40) {
+    const taken = !window.htmx || button.form.hasAttribute("data-htmx-powered");
+    if (!taken && patience) setTimeout(() => press(button, patience - 1), 25);
+    else if (!button.disabled) button.click();
+  }
+
   function judge(key) {
     const row = one("article[data-case]") || current();
     const button = row && one(`[data-verdict="${key}"]`, row);
-    if (button && !button.disabled) button.click();
+    if (button) press(button);
     else if (row) say(one(".verdict .badge", row) ? "It has that verdict already." : "No verdict can be given here.");
   }
 
   function correct() {
-    const row = document.getElementById(correctable) || one("article[data-row]");
-    one("[data-undo]", row || document.createElement("i"))?.click();
+    const row = document.getElementById(correctable) || one("article[data-case]");
+    const button = row && one("[data-undo]", row);
+    if (button) press(button);
   }
 
   function open() {
