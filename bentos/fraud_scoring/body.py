@@ -119,7 +119,7 @@ def check_fields_once(body: bytes | msgspec.Raw) -> None:
     Raises:
         InvalidTransaction: naming the field.
     """
-    json.loads(bytes(body), object_pairs_hook=_fields_once)
+    _PARSER.decode(bytes(body).decode())
 
 
 def _fields_once(pairs: list[tuple[str, Any]]) -> None:
@@ -127,3 +127,6 @@ def _fields_once(pairs: list[tuple[str, Any]]) -> None:
     if len(set(names)) < len(names):
         twice = next(name for position, name in enumerate(names) if name in names[:position])
         raise InvalidTransaction(f"Object contains the field `{twice}` twice", twice, f"Send {twice} once.")
+
+
+_PARSER = json.JSONDecoder(object_pairs_hook=_fields_once)

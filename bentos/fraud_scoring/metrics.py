@@ -50,7 +50,7 @@ REFUSALS = Counter("fraud_refusals", "Requests and batch items refused.", ["code
 REQUESTS = Counter("fraud_http_requests", "HTTP requests answered; unknown paths are `other`.", ["route", "status"])
 STAGE_SECONDS = Histogram(
     "fraud_stage_seconds",
-    "A stage of deciding on what was gathered: read, features, model, rules, reasons, commit.",
+    "A stage of deciding on what was gathered: read, features, model, rules and reasons, commit.",
     ["stage"],
     buckets=SECONDS,
 )
@@ -81,7 +81,8 @@ OUTBOX = Gauge("fraud_outbox_entries", "Entries that the warehouse does not have
 QUEUE = Gauge("fraud_review_queue", "Decisions that wait for a review.", multiprocess_mode="mostrecent")
 
 _stages = {
-    stage: STAGE_SECONDS.labels(stage).observe for stage in ("read", "features", "model", "rules", "reasons", "commit")
+    stage: STAGE_SECONDS.labels(stage).observe
+    for stage in ("read", "features", "model", "rules and reasons", "commit")
 }
 _shown: set[tuple[str, str]] = set()
 

@@ -40,7 +40,7 @@ MOST_PRIORITY = 2**53 - 1
 
 Event = Mapping[str, Any]
 Observer = Callable[[str, float], None]
-"""Told the name of a stage (read, features, model, rules, reasons, commit) and the seconds that it took."""
+"""Told the name of a stage (read, features, model, rules and reasons, commit) and the seconds that it took."""
 
 
 class Rules(Protocol):
@@ -327,23 +327,22 @@ class Scorer:
     ) -> list[Decided]:
         started = time.perf_counter()
         routed = self.router.route(vectors, [event["customer_id"] for _, event in new])
-        self._observe("model", time.perf_counter() - started)
-        return [
+        ended = time.perf_counter()
+        self._observe("model", ended - started)
+        found = [
             self._decided(one, event, vector, by, is_late)
             for (one, event), vector, by, is_late in zip(new, vectors, routed, late, strict=True)
         ]
+        self._observe("rules and reasons", time.perf_counter() - ended)
+        return found
 
     def _decided(self, one: _Asked, event: Event, vector: NDArray[np.float32], by: Routed, late: bool) -> Decided:
-        clock, started = time.perf_counter, time.perf_counter()
         risk, model_action = by.candidate.policy.judge(by.probability) if by.candidate else ("medium", None)  # pyright: ignore[reportArgumentType]
         matches = self.rules.match(event, vector)
         action, matched = combine(model_action, matches)
-        self._observe("rules", clock() - started)
         reasons = ()
         if action != "approve" and by.candidate is not None and by.candidate.reasons is not None:
-            started = clock()
             reasons = by.candidate.reasons.of(event, vector, probability=by.probability)
-            self._observe("reasons", clock() - started)
         level: RiskLevel = "high" if action != "approve" else "medium" if risk == "high" else risk
         decision = Decision(
             transaction_id=event["transaction_id"],

@@ -30,8 +30,9 @@ SCANNED = 20_000
 
 
 class _Seen(NamedTuple):
-    """The generation, and the versions by physical key, None where there was nothing."""
+    """The last transaction, the generation, and the versions by physical key, None where there was nothing."""
 
+    transaction: int
     generation: bytes
     records: dict[bytes, bytes | None]
     states: dict[bytes, bytes | None]
@@ -65,6 +66,7 @@ class LmdbStore:
 
     def read(self, records: Sequence[bytes], states: Sequence[bytes]) -> Snapshot:
         with self._environment.explained("read"), self._lmdb.begin() as view:
+            transaction = view.id()
             generation = view.get(GENERATION, NEVER, db=self._meta)
             recorded = {key: view.get(key, db=self._records) for key in records}
             held = {key: view.get(generation + key, db=self._states) for key in states}
@@ -72,6 +74,7 @@ class LmdbStore:
             {key: value and value[VERSION_BYTES:] for key, value in recorded.items()},
             {key: value and value[STATE_HEADER:] for key, value in held.items()},
             _Seen(
+                transaction,
                 generation,
                 {key: value and value[:VERSION_BYTES] for key, value in recorded.items()},
                 {generation + key: value and value[:VERSION_BYTES] for key, value in held.items()},
@@ -81,7 +84,8 @@ class LmdbStore:
     def commit(self, snapshot: Snapshot, change: Change) -> int | None:
         seen = cast(_Seen, snapshot.seen)
         with self._environment.explained("written"), self._lmdb.begin(write=True) as write:
-            if (
+            # Where nobody committed anything since the read, nothing of it can have changed.
+            if write.id() != seen.transaction + 1 and (
                 write.get(GENERATION, NEVER, db=self._meta) != seen.generation
                 or _changed(write, self._records, seen.records)
                 or _changed(write, self._states, seen.states)
