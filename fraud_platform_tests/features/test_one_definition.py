@@ -29,7 +29,9 @@ OTHERS = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if str(path.relative_to(ROOT)) not in OPS
 )
-ORDINARY_WORDS = {"add", "amount", "between", "deviation", "micro", "minimum"}
+WORDING = "fraud_platform/decisions/wording.py"
+"""Says of each feature what it means to an analyst, and so names them; it makes none."""
+ORDINARY_WORDS = {"add", "amount", "between", "deviation", "micro", "minimum", "weekday"}
 WORDS_OF_FORMULAS = (set(FUNCTIONS) | {feature.name for feature in FEATURES}) - ORDINARY_WORDS
 """What a formula is recognised by."""
 
@@ -50,6 +52,8 @@ def test_no_other_module_mentions_a_formula(module: str) -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
     }
     mentioned = {word for word in WORDS_OF_FORMULAS if word in words or any(f'"{word}"' in text for text in words)}
+    if module == WORDING:
+        mentioned -= {feature.name for feature in FEATURES}
     made = [
         ast.unparse(node)
         for node in ast.walk(tree)
