@@ -1,8 +1,9 @@
 """The console on a service that is none."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -12,6 +13,10 @@ from bentos.fraud_scoring.console.needs import ConsoleStage
 from bentos.fraud_scoring.console.routes import console_routes
 from fraud_platform_tests.bentos.console.fakes import TOKEN, FakeService
 from fraud_platform_tests.bentos.console.html_checks import Document
+from fraud_platform_tests.chromium import running_chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 HTMX = {"HX-Request": "true"}
 
@@ -42,6 +47,12 @@ class Client:
         answer = self.get(path)
         assert answer.status_code == 200, answer.text
         return Document(answer.text)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    with running_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -1,20 +1,18 @@
 """The console as a person uses it: keys, a phone, the dark, and a service that goes away."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvicorn
-from starlette.applications import Starlette
 
 from bentos.fraud_scoring.console.routes import console_routes
 from fraud_platform.decisions.journal import decision_key
 from fraud_platform.errors import StoreError
 from fraud_platform_tests.bentos.console.fakes import KEY, FakeService
 from fraud_platform_tests.bentos.console.samples import decided, file, judge
-from fraud_platform_tests.chromium import PAGE_MS, running_chromium
+from fraud_platform_tests.bentos.console.serving import served
+from fraud_platform_tests.chromium import PAGE_MS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -28,12 +26,6 @@ PAGES = (
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 """A function that gives each visible text whose contrast is below what WCAG 2.2 AA asks for."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    with running_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -52,18 +44,8 @@ def service(tmp_path: Path) -> FakeService:
 
 @pytest.fixture
 def address(service: FakeService) -> Iterator[str]:
-    """The console, served by a thread of this process."""
-    app = Starlette(routes=console_routes(service))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-        assert thread.is_alive(), "the server ended"
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    with served(console_routes(service)) as address:
+        yield address
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from bentos.fraud_scoring.api import Stage
-from bentos.fraud_scoring.console.routes import CHANGING, READING
+from bentos.fraud_scoring.console.routes import CHANGING, READING, console_routes
 from bentos.fraud_scoring.desk import Desk
 from bentos.fraud_scoring.worker import Worker
 from fraud_platform.access import create
@@ -23,8 +23,13 @@ from fraud_platform.models.costs import Thresholds
 from fraud_platform_tests.bentos.console.conftest import HTMX, Client
 from fraud_platform_tests.bentos.console.html_checks import Document, problems_of
 from fraud_platform_tests.bentos.console.samples import card
+from fraud_platform_tests.bentos.console.serving import served
 from fraud_platform_tests.bentos.workers import CATALOG, settings_in, stub_model, worker_of
+from fraud_platform_tests.chromium import PAGE_MS
 from fraud_platform_tests.features.building import build
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 TYPED = {
     "transaction_id": "by hand",
@@ -173,3 +178,39 @@ def test_a_key_that_may_only_score_is_told_so_at_the_login(tmp_path: Path) -> No
 def test_polls_that_find_nothing_new_cost_no_page(client: Client) -> None:
     client.post("/console/score", TYPED | token_of(client.page("/console/score")))
     assert client.get("/console/live?since=1", headers=HTMX).status_code == 204
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_browser_logs_in_scores_judges_and_logs_out(browser: "Browser", tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    key = create(settings.api_keys, "ana", ("analyst",))
+    store = LmdbStore(tmp_path / "store", map_bytes=1 << 26)
+    build(store, CATALOG.fingerprint)
+    worker = worker_of(store, settings, Router(Candidate("7", model_with_a_card())))
+    with served(console_routes(Stage(worker))) as address, browser.new_context(base_url=address) as context:
+        page = context.new_page()
+        page.set_default_timeout(PAGE_MS)
+        page.goto("/console/score")
+        page.get_by_label("API key").fill(key)
+        page.keyboard.press("Enter")
+        for name in ("customer_id", "amount_cents", "card_id"):
+            page.get_by_label(name).fill(TYPED[name])
+        page.get_by_label("transaction_id").fill(TYPED["transaction_id"])
+        page.get_by_role("button", name="Score").click()
+        page.get_by_text("90.0").wait_for()
+        page.keyboard.press("g")
+        page.keyboard.press("q")
+        page.get_by_text("1 waiting").first.wait_for()
+        page.keyboard.press("f")
+        page.get_by_text("by hand: fraud").wait_for()
+        page.goto(f"/console/decisions/{ID}")
+        page.get_by_role("button", name="Decide again").click()
+        page.get_by_text("The same again").wait_for()
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_label("API key").wait_for()
+        page.goto("/console/queue")
+        page.get_by_label("API key").wait_for()
+    label = Desk(worker).label("by hand")
+    assert label is not None and (label.is_fraud, label.by, label.source) == (True, "ana", "analyst")
+    store.close()
