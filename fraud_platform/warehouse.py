@@ -4,7 +4,7 @@ A writer either replaces all the days it was asked to replace or changes nothing
 """
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -84,17 +84,36 @@ def replace_days(
     Returns:
         The number of rows inserted.
     """
-    columns = [(name, type_) for name, type_, *_ in connection.execute(f"DESCRIBE {select}").fetchall()]
-    # Not CREATE TABLE AS … LIMIT 0: in DuckDB 2.0 rows inserted in the same transaction then escape every filter.
-    listed = ", ".join(f'"{name}" {type_}' for name, type_ in columns)
-    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({listed})")
-    present = {row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()}
-    for name, type_ in columns:
-        if name not in present:
-            connection.execute(f'ALTER TABLE {table} ADD COLUMN "{name}" {type_}')
+    create_table(connection, table, columns_of(connection, select))
     connection.execute(f"DELETE FROM {table} WHERE day BETWEEN ? AND ?", [first, last])
     ((inserted,),) = connection.execute(f"INSERT INTO {table} BY NAME {select}").fetchall()
     return int(inserted)
+
+
+def create_table(connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> None:
+    """Create a table unless it exists, and give it the columns (name to DuckDB type) that it lacks."""
+    # Not CREATE TABLE AS … LIMIT 0: in DuckDB 2.0 rows inserted in the same transaction then escape every filter.
+    listed = ", ".join(f"{_quoted(name)} {type_}" for name, type_ in columns.items())
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({listed})")
+    present = columns_of(connection, f"SELECT * FROM {table}")
+    for name, type_ in columns.items():
+        if name not in present:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {_quoted(name)} {type_}")
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection, select: str) -> dict[str, str]:
+    """The columns that a SELECT gives, in order, with their DuckDB types."""
+    return {name: type_ for name, type_, *_ in connection.execute(f"DESCRIBE {select}").fetchall()}
+
+
+def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether there is a table, or a view, of this name."""
+    named = "SELECT 1 FROM information_schema.tables WHERE table_name = ?"
+    return bool(connection.execute(named, [table]).fetchall())
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def last_day(connection: duckdb.DuckDBPyConnection, table: str) -> date:
@@ -120,7 +139,12 @@ def rows_in_table(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 
 def rows_in_folder(folder: Path) -> int:
     """All rows of the day files of a folder, from what the files say of themselves."""
-    return sum(pq.read_metadata(path).num_rows for path in folder.glob("????-??-??.parquet"))
+    return sum(rows_by_day(day_files(folder, date.min, date.max)).values())
+
+
+def rows_by_day(paths: Iterable[Path]) -> dict[date, int]:
+    """The rows of each of these day files, from what the files say of themselves."""
+    return {date.fromisoformat(path.stem): pq.read_metadata(path).num_rows for path in paths}
 
 
 def day_file(folder: Path, day: date) -> Path:
@@ -132,6 +156,63 @@ def day_files(folder: Path, first: date, last: date) -> list[Path]:
     """The files that exist for the days in [first, last], in order of day."""
     low, high = day_file(folder, first).name, day_file(folder, last).name
     return sorted(path for path in folder.glob("????-??-??.parquet") if low <= path.name <= high)
+
+
+def take_back_days(connection: duckdb.DuckDBPyConnection, table: str, folder: Path, key: Sequence[str]) -> int:
+    """Insert what the day files of a table hold and the table lacks, as after the loss of the DuckDB file.
+
+    Only the days whose numbers of rows differ are read. Call it inside `transaction`.
+
+    Args:
+        key: the columns by which a row is told from another.
+
+    Returns:
+        The number of rows inserted.
+    """
+    held, written = _rows_of_days(connection, table, folder)
+    differing = [day for day, rows in sorted(written.items()) if rows != held.get(day)]
+    files = ", ".join(_literal(day_file(folder, day)) for day in differing)
+    if not files:
+        return 0
+    select = f"SELECT * FROM read_parquet([{files}], union_by_name=true, hive_partitioning=false)"
+    create_table(connection, table, columns_of(connection, select))
+    keys = ", ".join(map(_quoted, key))
+    ((inserted,),) = connection.execute(
+        f"INSERT INTO {table} BY NAME SELECT f.* FROM ({select}) f ANTI JOIN {table} USING ({keys})"
+    ).fetchall()
+    return int(inserted)
+
+
+def write_grown_days(
+    connection: duckdb.DuckDBPyConnection, table: str, folder: Path, order: Sequence[str]
+) -> dict[date, int]:
+    """Write the day files of a table whose rows are only ever added, where the table has more rows than the file.
+
+    Returns:
+        rows of the days that were written.
+    """
+    sort = ", ".join(map(_quoted, order))
+
+    def copy(day: date) -> Callable[[Path], object]:
+        select = f"SELECT * FROM {table} WHERE day = DATE '{day}' ORDER BY {sort}"
+        return lambda target: connection.execute(f"COPY ({select}) TO {_literal(target)} (FORMAT parquet)")
+
+    held, written = _rows_of_days(connection, table, folder)
+    grown = {day: rows for day, rows in sorted(held.items()) if rows > written.get(day, 0)}
+    write_files((day_file(folder, day), copy(day)) for day in grown)
+    return grown
+
+
+def _rows_of_days(
+    connection: duckdb.DuckDBPyConnection, table: str, folder: Path
+) -> tuple[dict[date, int], dict[date, int]]:
+    """The rows of each day in the table and in its day files."""
+    held = dict(connection.execute(f"SELECT day, count(*) FROM {table} GROUP BY day").fetchall())
+    return held, rows_by_day(day_files(folder, date.min, date.max))
+
+
+def _literal(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def remove_other_days(folder: Path, first: date, last: date, kept: Container[date]) -> None:

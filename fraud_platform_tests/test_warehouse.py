@@ -5,12 +5,26 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import ClassVar
 
 import duckdb
 import pytest
 
 from fraud_platform.errors import WarehouseError
-from fraud_platform.warehouse import connect, day_file, day_files, last_day, replace_days, transaction, write_files
+from fraud_platform.warehouse import (
+    connect,
+    create_table,
+    day_file,
+    day_files,
+    has_table,
+    last_day,
+    replace_days,
+    rows_by_day,
+    take_back_days,
+    transaction,
+    write_files,
+    write_grown_days,
+)
 
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)
 
@@ -238,3 +252,65 @@ def test_day_files_are_those_of_the_range_in_order(tmp_path: Path) -> None:
     for name in ("2026-03-04.parquet", "2026-03-02.parquet", "2026-03-03.parquet", "undated.parquet", "files.json"):
         (tmp_path / name).write_text("")
     assert [path.stem for path in day_files(tmp_path, MONDAY, TUESDAY)] == ["2026-03-02", "2026-03-03"]
+
+
+class TestDayFilesOfATable:
+    """A table that only grows, and its day files, hold the same rows; either gives them back to the other."""
+
+    COLUMNS: ClassVar = {"day": "DATE", "amount": "BIGINT"}
+
+    @pytest.fixture(autouse=True)
+    def table(self, connection: duckdb.DuckDBPyConnection) -> None:
+        create_table(connection, "t", self.COLUMNS)
+
+    def add(self, connection: duckdb.DuckDBPyConnection, *amounts: int, day: date = MONDAY) -> None:
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(day, amount) for amount in amounts])
+
+    def test_a_day_that_grew_is_written_and_others_are_not(
+        self, connection: duckdb.DuckDBPyConnection, tmp_path: Path
+    ) -> None:
+        self.add(connection, 2, 1)
+        self.add(connection, 3, day=TUESDAY)
+        assert write_grown_days(connection, "t", tmp_path, ["amount"]) == {MONDAY: 2, TUESDAY: 1}
+        self.add(connection, 4, day=TUESDAY)
+        assert write_grown_days(connection, "t", tmp_path, ["amount"]) == {TUESDAY: 2}
+        assert write_grown_days(connection, "t", tmp_path, ["amount"]) == {}
+        assert rows_by_day(day_files(tmp_path, MONDAY, TUESDAY)) == {MONDAY: 2, TUESDAY: 2}
+        monday = connection.execute(f"SELECT amount FROM read_parquet('{day_file(tmp_path, MONDAY)}')").fetchall()
+        assert monday == [(1,), (2,)]
+
+    def test_a_table_that_lost_rows_takes_them_back_once(
+        self, connection: duckdb.DuckDBPyConnection, tmp_path: Path
+    ) -> None:
+        self.add(connection, 1, 2)
+        write_grown_days(connection, "t", tmp_path, ["amount"])
+        connection.execute("DELETE FROM t WHERE amount = 1")
+        assert take_back_days(connection, "t", tmp_path, ["amount"]) == 1
+        assert take_back_days(connection, "t", tmp_path, ["amount"]) == 0
+        assert rows(connection) == [(MONDAY, 1), (MONDAY, 2)]
+
+    def test_with_the_columns_that_only_the_files_have(
+        self, connection: duckdb.DuckDBPyConnection, tmp_path: Path
+    ) -> None:
+        create_table(connection, "t", {**self.COLUMNS, "note": "VARCHAR"})
+        connection.execute("INSERT INTO t VALUES (?, 1, 'kept')", [MONDAY])
+        write_grown_days(connection, "t", tmp_path, ["amount"])
+        connection.execute("DROP TABLE t")
+        create_table(connection, "t", self.COLUMNS)
+        take_back_days(connection, "t", tmp_path, ["amount"])
+        assert rows(connection) == [(MONDAY, 1, "kept")]
+
+    def test_rows_that_are_not_written_yet_stay(self, connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+        self.add(connection, 1)
+        write_grown_days(connection, "t", tmp_path, ["amount"])
+        self.add(connection, 2)
+        assert take_back_days(connection, "t", tmp_path, ["amount"]) == 0
+        assert rows(connection, "amount") == [(1,), (2,)]
+
+    def test_a_table_is_created_once_and_gains_columns(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.add(connection, 1)
+        create_table(connection, "t", {**self.COLUMNS, 'odd "name"': "DOUBLE"})
+        assert rows(connection) == [(MONDAY, 1, None)]
+
+    def test_whether_there_is_a_table(self, connection: duckdb.DuckDBPyConnection) -> None:
+        assert (has_table(connection, "t"), has_table(connection, "u")) == (True, False)

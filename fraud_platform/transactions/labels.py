@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from fraud_platform.transactions import contract
+from fraud_platform.transactions.live import FEEDBACK_COLUMNS, live_files, live_labels
 from fraud_platform.transactions.mapping import Problem, as_text, literal, quoted, shown, time_problems, time_value
 from fraud_platform.transactions.row_checks import (
     RAW_COLUMNS,
@@ -22,8 +23,16 @@ from fraud_platform.transactions.row_checks import (
     reasons_of,
 )
 from fraud_platform.transactions.source_schema import ROW_NUMBER, Labels, Source
-from fraud_platform.transactions.validation import QUARANTINE, create_table, empty_select, identifier, raw_relation
-from fraud_platform.warehouse import day_file, day_files, remove_other_days, replace_days, transaction, write_files
+from fraud_platform.transactions.validation import QUARANTINE, empty_select, identifier, raw_relation, validated_columns
+from fraud_platform.warehouse import (
+    create_table,
+    day_file,
+    day_files,
+    remove_other_days,
+    replace_days,
+    transaction,
+    write_files,
+)
 
 LABEL_COLUMNS: dict[str, str] = {"day": "DATE"} | {
     column.name: contract.DUCKDB_TYPES[column.type] for column in contract.LABEL
@@ -94,17 +103,26 @@ def validate_labels(
     other 99 % would say nothing. Bad labels (no usable id, unreadable verdict, unreadable report time,
     reported before the event) are quarantined with every reason; the same label twice is one label.
 
+    A label that came through the service belongs to the day of its validated transaction, and waits until
+    there is one. Of those reported before the event (a verdict on a payment that was still on its way) the
+    last counts, from the event on.
+
     Args:
-        folder: the raw label files that `land_labels` wrote.
+        folder: the raw label files that `land_labels` wrote, and those of `live` below it.
     """
     with transaction(connection):
         create_table(connection, "validated_labels", LABEL_COLUMNS)
         create_table(connection, "quarantined_labels", QUARANTINE)
-        paths = day_files(folder, first, last) if source.labels else []
+        parts: list[str] = []
+        if source.labels and (paths := day_files(folder, first, last)):
+            parts.append(_judged(source, source.labels, *raw_relation(connection, paths)))
+        if paths := live_files(folder):
+            create_table(connection, "validated_transactions", validated_columns(source))
+            parts.append(_judged_live(paths, first, last))
         good, bad = empty_select(LABEL_COLUMNS), empty_select(QUARANTINE)
-        if paths and source.labels:
-            relation, types = raw_relation(connection, paths)
-            _judge(connection, source, source.labels, relation, types)
+        if parts:
+            rows = " UNION ALL BY NAME ".join(parts)
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE judged_labels AS {rows}")
             good = (
                 f"SELECT DISTINCT {', '.join(LABEL_COLUMNS)} FROM judged_labels WHERE reasons IS NULL "
                 "ORDER BY day, transaction_id, reported_at"
@@ -113,7 +131,7 @@ def validate_labels(
         replace_days(connection, "validated_labels", good, first, last)
         replace_days(connection, "quarantined_labels", bad, first, last)
         kinds = "SELECT unnest(kinds) AS kind, count(*) FROM judged_labels GROUP BY kind ORDER BY 2 DESC, 1"
-        reasons = dict(connection.execute(kinds).fetchall()) if paths else {}
+        reasons = dict(connection.execute(kinds).fetchall()) if parts else {}
         connection.execute("DROP TABLE IF EXISTS judged_labels")
     per_day = "SELECT day, count(*) FROM {} WHERE day BETWEEN ? AND ? GROUP BY day ORDER BY day"
     accepted, quarantined = (
@@ -123,10 +141,8 @@ def validate_labels(
     return ValidatedLabels(accepted, quarantined, reasons)
 
 
-def _judge(
-    connection: duckdb.DuckDBPyConnection, source: Source, labels: Labels, relation: str, types: dict[str, str]
-) -> None:
-    """`judged_labels`: every reported label, typed, with the reasons why it is bad or NULL."""
+def _judged(source: Source, labels: Labels, relation: str, types: dict[str, str]) -> str:
+    """SQL of every label that the source reports, typed, with the reasons why it is bad or NULL."""
     verdict, problems = _verdict(labels, types)
     id_sql = identifier(source, types)
     problems = [*contract_problems(contract.LABEL[0], id_sql), *problems]
@@ -149,16 +165,35 @@ def _judge(
             f"CASE WHEN {verdict} THEN {as_text(quoted(labels.fraud_type.column), types[labels.fraud_type.column])} END"
         )
     original = ", ".join(f"{literal(name)}: {quoted(name)}" for name in types if name not in RAW_COLUMNS)
-    connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE judged_labels AS
-        SELECT _file AS source_file, _row AS source_row, CAST(_event_time AS DATE) AS day, {id_sql} AS transaction_id,
-            {verdict} AS is_fraud, {reported} AS reported_at, {literal(labels.source)} AS source,
-            {fraud_type} AS fraud_type,
-            CASE WHEN {any_of(problems)} THEN {reasons_of(problems)} END AS reasons,
-            CASE WHEN {any_of(problems)} THEN {kinds_of(problems)} END AS kinds,
-            CASE WHEN {any_of(problems)} THEN CAST(to_json({{{original}}}) AS VARCHAR) END AS original
+    return f"""SELECT _file AS source_file, _row AS source_row, CAST(_event_time AS DATE) AS day,
+            {id_sql} AS transaction_id, {verdict} AS is_fraud, {reported} AS reported_at,
+            {literal(labels.source)} AS source, {fraud_type} AS fraud_type, {_judgement(problems, original)}
         FROM {relation} WHERE {wanted}"""
-    )
+
+
+def _judged_live(paths: list[Path], first: date, last: date) -> str:
+    """SQL of the labels of the days' transactions that came through the service, as `_judged`."""
+    problems = [problem for column in contract.LABEL for problem in contract_problems(column, quoted(column.name))]
+    original = ", ".join(f"{literal(name)}: {quoted(name)}" for name in FEEDBACK_COLUMNS)
+    return f"""SELECT _file AS source_file, _row AS source_row, event_day AS day, transaction_id, is_fraud,
+            greatest(reported_at, event_time) AS reported_at, source,
+            CASE WHEN is_fraud THEN fraud_type END AS fraud_type, {_judgement(problems, original)}
+        FROM (
+            SELECT *, row_number() OVER (
+                PARTITION BY transaction_id, reported_at <= event_time ORDER BY reported_at DESC, is_fraud DESC
+            ) AS _age
+            FROM {live_labels(paths)} JOIN (
+                SELECT transaction_id, day AS event_day, event_time FROM validated_transactions
+                WHERE day BETWEEN DATE '{first}' AND DATE '{last}'
+            ) USING (transaction_id)
+        ) WHERE reported_at > event_time OR _age = 1"""
+
+
+def _judgement(problems: list[Problem], original: str) -> str:
+    """SQL of `reasons`, `kinds` and `original`, NULL where the label is good."""
+    columns = {"reasons": reasons_of(problems), "kinds": kinds_of(problems)}
+    columns["original"] = f"CAST(to_json({{{original}}}) AS VARCHAR)"
+    return ", ".join(f"CASE WHEN {any_of(problems)} THEN {value} END AS {name}" for name, value in columns.items())
 
 
 def _verdict(labels: Labels, types: dict[str, str]) -> tuple[str, list[Problem]]:

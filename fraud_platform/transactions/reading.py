@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 from fraud_platform.errors import SourceError, UnreadableData, WarehouseError
 from fraud_platform.transactions.mapping import literal
@@ -62,7 +63,8 @@ def land(source: Source, folder: Path, first: date, last: date, scratch: Path) -
     A day file holds the columns as read (text from CSV), `_file`, `_row` (from 1, the header not
     counted, blank lines left out) and `_event_time` (TIMESTAMP, UTC), ordered by the last and the first
     two of these. A run replaces the days that it is asked for, all of them or none; a day without rows
-    loses its file. `undated.parquet` is complete for the files that the source has now.
+    loses its file. `undated.parquet` is complete for the files that the source has now. Of days that are
+    none of the source's nothing is read.
 
     Raises:
         SourceError: the data do not fit the source's columns.
@@ -70,6 +72,9 @@ def land(source: Source, folder: Path, first: date, last: date, scratch: Path) -
         WarehouseError: the disk is full, or may not be written.
     """
     started = time.perf_counter()
+    if not source.has_days(first, last):
+        undated = folder / UNDATED_FILE
+        return Landed({}, pq.read_metadata(undated).num_rows if undated.exists() else 0, (), 0.0)
     first, last = max(first, source.first_day), min(last, source.last_day or last)
     if source.format == "simulator":
         rows, undated, names = _land_simulated(source, folder, first, last), 0, ("simulator",)

@@ -16,7 +16,14 @@ ROW_NUMBER = "_row"
 """As the source column of transaction_id: the number of the row in its file, where a source has no ids."""
 
 RESERVED = frozenset(
-    {"day", "event_us", "known_fraud", *contract.TRANSACTION_COLUMNS, *(column.name for column in contract.LABEL)}
+    {
+        "day",
+        "event_us",
+        "live",
+        "known_fraud",
+        *contract.TRANSACTION_COLUMNS,
+        *(column.name for column in contract.LABEL),
+    }
 )
 """Names that an attribute cannot take: they are columns of the tables already."""
 
@@ -173,6 +180,10 @@ class Source(_Part):
     def present(self) -> frozenset[str]:
         """The columns of the contract that the source gives."""
         return frozenset(self.columns) | {"event_time", "amount_cents"}
+
+    def has_days(self, first: date, last: date) -> bool:
+        """Whether any day in [first, last] is one of the source's own; live transactions have days beyond them."""
+        return last >= self.first_day and (self.last_day is None or first <= self.last_day)
 
     @property
     def used_columns(self) -> dict[str, str]:

@@ -122,7 +122,7 @@ def test_tables_have_the_columns_of_the_contract_in_order(workshop: Workshop) ->
     attributes = {"basket": {"column": "n", "type": "number"}, "note": {"column": "t", "type": "text"}}
     workshop.run(workshop.source(attributes=attributes))
     described = [row[:2] for row in workshop.rows("DESCRIBE validated_transactions")]
-    expected = [("day", "DATE"), ("event_us", "BIGINT")]
+    expected = [("day", "DATE"), ("event_us", "BIGINT"), ("live", "BOOLEAN")]
     expected += [(column.name, contract.DUCKDB_TYPES[column.type]) for column in contract.TRANSACTION]
     assert described == [*expected, ("basket", "DOUBLE"), ("note", "VARCHAR")]
     assert [row[:2] for row in workshop.rows("DESCRIBE quarantined_transactions")] == list(
