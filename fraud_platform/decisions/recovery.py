@@ -1,7 +1,8 @@
 """Rebuilding the online store: the states as the warehouse knows them, then what the outbox knows beyond it.
 
-The service goes on deciding meanwhile; the new states replace the old ones at once, when nothing was
-committed that they do not hold.
+What was drained and is not validated yet is in the warehouse too: the outbox may have let it go. The service
+goes on deciding meanwhile; the new states replace the old ones at once, when nothing was committed that they do
+not hold.
 """
 
 from collections.abc import Iterator
@@ -9,16 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+import msgspec
 import polars as pl
 
 from fraud_platform.decisions.journal import Decided, Labelled, decision_key, decode, encode, label_key
-from fraud_platform.features.events import read_events
+from fraud_platform.decisions.unvalidated import REFUSED, UNVALIDATED, known_tables
+from fraud_platform.features.events import VALIDATED, Tables, read_events
 from fraud_platform.features.expressions import KNOWN_FRAUD
 from fraud_platform.features.online import OnlineFeatures, states_of
 from fraud_platform.features.selection import Catalog
 from fraud_platform.features.stores import Entry, Rebuild, Store
 from fraud_platform.transactions.request import to_microseconds
-from fraud_platform.warehouse import last_day
+from fraud_platform.warehouse import last_day, rows_in_table
 
 ENTRIES_AT_ONCE = 1000
 _NEVER = 2**62
@@ -32,16 +35,20 @@ class Rebuilt:
     Attributes:
         keys: states written from the warehouse.
         events: events of the warehouse that they hold.
+        unvalidated: those of them that were drained and are not validated yet.
         caught_up: events of the outbox that the warehouse did not have.
         relabelled: labels of the outbox that changed a state.
+        unreadable: entries of the outbox that this version cannot read, and the states lack.
         latest_us: the latest event of the warehouse, microseconds.
     """
 
     keys: int
     events: int
+    unvalidated: int
     caught_up: int
     relabelled: int
     latest_us: int
+    unreadable: int = 0
 
 
 def rebuild_states(
@@ -57,19 +64,23 @@ def rebuild_states(
         WarehouseError: if there are no validated transactions.
         StoreError: if the store cannot be written.
     """
+    tables = VALIDATED if before else known_tables(connection)
     last = last_day(connection, "validated_transactions") if before is None else (before - timedelta(days=1)).date()
-    events = read_events(connection, catalog, last + timedelta(days=1), last, known_before=before)
+    last = max(last, last_day(connection, tables.transactions)) if before is None else last
+    events = read_events(connection, catalog, last + timedelta(days=1), last, before, tables)
     latest = int(events["event_us"].max() or 0)  # pyright: ignore[reportArgumentType] - an int64 column
+    unvalidated = 0 if before else rows_in_table(connection, UNVALIDATED)
     with store.rebuild() as new:
-        done = Rebuilt(new.put(states_of(events, catalog)), events.height, 0, 0, latest)
-        new.record(_known_frauds(connection, catalog, events, before))
-        catch_up = _CatchUp(connection, catalog, store, new)
+        done = Rebuilt(new.put(states_of(events, catalog)), events.height, unvalidated, 0, 0, latest)
+        new.record(_known_frauds(connection, catalog, tables, events, before))
+        catch_up = _CatchUp(connection, catalog, tables, store, new)
         through = 0
         while True:
             entries = store.entries(through, ENTRIES_AT_ONCE)
             if before is None:
                 done = catch_up.take(entries, done)
-            through = entries[-1].sequence if entries else through
+            # What the outbox has let go was acknowledged, and is in the warehouse.
+            through = entries[-1].sequence if entries else max(through, store.acknowledged())
             if not entries and new.publish(catalog.fingerprint, through):
                 return done
 
@@ -77,8 +88,11 @@ def rebuild_states(
 class _CatchUp:
     """Adds to the new states what the outbox has and the warehouse lacks."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, store: Store, new: Rebuild) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, tables: Tables, store: Store, new: Rebuild
+    ) -> None:
         self._connection = connection
+        self._tables = tables
         self._catalog = catalog
         self._features = OnlineFeatures(catalog)
         self._store = store
@@ -89,16 +103,17 @@ class _CatchUp:
         """By transaction: when it was reported, whether as a fraud, and whether the new states count it."""
 
     def take(self, entries: list[Entry], done: Rebuilt) -> Rebuilt:
-        found = [decode(entry.content) for entry in entries]
+        found = [one for one in map(_read, entries) if one is not None]
+        done = replace(done, unreadable=done.unreadable + len(entries) - len(found))
         ids = [_id_of(entry) for entry in found]
-        validated = self._among(ids, "validated_transactions")
-        refused = self._among(ids, "quarantined_transactions")
-        self._present |= validated
+        held = self._among(ids, self._tables.transactions)
+        refused = self._among(ids, REFUSED)
+        self._present |= held
         self._read_labels(ids)
         for entry in found:
             if isinstance(entry, Labelled):
                 done = replace(done, relabelled=done.relabelled + self._relabel(entry))
-            elif _id_of(entry) not in validated | refused:
+            elif _id_of(entry) not in held | refused:
                 self._add(entry)
                 done = replace(done, caught_up=done.caught_up + 1)
         return done
@@ -142,8 +157,17 @@ class _CatchUp:
     def _read_labels(self, ids: list[str]) -> None:
         """What the warehouse knows about these transactions, once each."""
         asked = [transaction_id for transaction_id in ids if transaction_id not in self._counted]
-        for transaction_id, is_fraud, reported_us, counts in _labels(self._connection, self._catalog, asked):
+        labels = _labels(self._connection, self._catalog, self._tables, asked)
+        for transaction_id, is_fraud, reported_us, counts in labels:
             self._counted[transaction_id] = (reported_us, is_fraud, counts)
+
+
+def _read(entry: Entry) -> Decided | Labelled | None:
+    """None for what a drain puts into outbox_rejects: it must not keep the states from being rebuilt."""
+    try:
+        return decode(entry.content)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def _id_of(entry: Decided | Labelled) -> str:
@@ -151,12 +175,16 @@ def _id_of(entry: Decided | Labelled) -> str:
 
 
 def _labels(
-    connection: duckdb.DuckDBPyConnection, catalog: Catalog, ids: list[str], before: datetime | None = None
+    connection: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    tables: Tables,
+    ids: list[str],
+    before: datetime | None = None,
 ) -> list[tuple[str, bool, int, bool]]:
     """The newest label of each transaction that has one in time: id, verdict, when, whether the states count it."""
-    query = """
+    query = f"""
         SELECT l.transaction_id, max(struct_pack(us := epoch_us(l.reported_at), fraud := l.is_fraud)) AS newest
-        FROM validated_labels l JOIN validated_transactions t USING (transaction_id)
+        FROM {tables.labels} l JOIN {tables.transactions} t USING (transaction_id)
         WHERE l.transaction_id IN (SELECT unnest($ids)) AND epoch_us(l.reported_at) <= t.event_us + $delay
             AND epoch_us(l.reported_at) < $before
         GROUP BY l.transaction_id
@@ -167,13 +195,17 @@ def _labels(
 
 
 def _known_frauds(
-    connection: duckdb.DuckDBPyConnection, catalog: Catalog, events: pl.DataFrame, before: datetime | None
+    connection: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    tables: Tables,
+    events: pl.DataFrame,
+    before: datetime | None,
 ) -> Iterator[tuple[bytes, bytes]]:
     """The label records of the frauds that the states count and that may still be taken back in time."""
     moment = to_microseconds(before) if before else int(events["event_us"].max() or 0)  # pyright: ignore[reportArgumentType]
     recent = events.filter((pl.col(KNOWN_FRAUD) == 1) & (pl.col("event_us") + catalog.label_delay_us >= moment))
     ids = recent["transaction_id"].to_list()
-    for transaction_id, is_fraud, reported_us, counts in _labels(connection, catalog, ids, before):
+    for transaction_id, is_fraud, reported_us, counts in _labels(connection, catalog, tables, ids, before):
         record = Labelled(transaction_id, is_fraud, reported_us, counts)
         yield label_key(transaction_id), encode(record)
 

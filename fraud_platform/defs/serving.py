@@ -51,8 +51,10 @@ def online_state(settings: dg.ResourceParam[Settings], catalog: dg.ResourceParam
         metadata={
             "keys": rebuilt.keys,
             "events": rebuilt.events,
+            "live_events_not_validated": rebuilt.unvalidated,
             "live_events_caught_up": rebuilt.caught_up,
             "live_labels_caught_up": rebuilt.relabelled,
+            "unreadable_outbox_entries": rebuilt.unreadable,
             "as_of": moment_of(rebuilt.latest_us).isoformat(),
             "catalog_fingerprint": catalog.fingerprint,
             "store": settings.online_store_address,

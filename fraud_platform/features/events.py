@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
 
 import duckdb
 import polars as pl
@@ -21,12 +22,23 @@ RUN_ROWS = 2_000_000
 _BATCH_ROWS = 100_000
 
 
+class Tables(NamedTuple):
+    """Names of the tables, or views, that hold events and labels in the columns of the validated ones."""
+
+    transactions: str = "validated_transactions"
+    labels: str = "validated_labels"
+
+
+VALIDATED = Tables()
+
+
 def read_events(
     connection: duckdb.DuckDBPyConnection,
     catalog: Catalog,
     first: date,
     last: date,
     known_before: datetime | None = None,
+    tables: Tables = VALIDATED,
 ) -> pl.DataFrame:
     """The validated events whose day is in [first, last], and those before that their features need.
 
@@ -36,6 +48,7 @@ def read_events(
 
     Args:
         known_before: labels reported from this moment on are left out; default: none are.
+        tables: where events and labels are, if not in the validated tables alone.
 
     Returns:
         the columns of `catalog.columns` and of IDENTITY, ascending by (event_us, transaction_id).
@@ -43,22 +56,26 @@ def read_events(
     reach = first - timedelta(days=-(-catalog.look_back_us // DAY))
     # In runs of days: sorting them one after the other takes a part of the memory of sorting them together.
     runs = [
-        _select(connection, catalog, start, end, known_before).order("event_us, transaction_id").pl()
-        for start, end in _runs(connection, reach, last)
+        _select(connection, catalog, start, end, known_before, tables).order("event_us, transaction_id").pl()
+        for start, end in _runs(connection, reach, last, tables)
     ]
     return pl.concat(runs)
 
 
-def rows_per_day(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> dict[date, int]:
+def rows_per_day(
+    connection: duckdb.DuckDBPyConnection, first: date, last: date, tables: Tables = VALIDATED
+) -> dict[date, int]:
     """The validated events of each day in [first, last] that has any, in order of day."""
-    per_day = "SELECT day, count(*) FROM validated_transactions WHERE day BETWEEN ? AND ? GROUP BY day ORDER BY day"
+    per_day = f"SELECT day, count(*) FROM {tables.transactions} WHERE day BETWEEN ? AND ? GROUP BY day ORDER BY day"
     return dict(connection.execute(per_day, [first, last]).fetchall())
 
 
-def _runs(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> Iterator[tuple[date, date]]:
+def _runs(
+    connection: duckdb.DuckDBPyConnection, first: date, last: date, tables: Tables
+) -> Iterator[tuple[date, date]]:
     """The days in [first, last], in runs of about RUN_ROWS rows; one run at least."""
     start, rows = first, 0
-    for day, count in rows_per_day(connection, first, last).items():
+    for day, count in rows_per_day(connection, first, last, tables).items():
         rows += count
         if rows >= RUN_ROWS and day < last:
             yield start, day
@@ -80,6 +97,7 @@ def _select(
     first: date,
     last: date,
     known_before: datetime | None = None,
+    tables: Tables = VALIDATED,
 ) -> duckdb.DuckDBPyRelation:
     """The events whose day is in [first, last]."""
     before = datetime.max if known_before is None else known_before.astimezone(UTC).replace(tzinfo=None)
@@ -87,10 +105,10 @@ def _select(
     columns = ", ".join(f't."{name}"' for name in names)
     return connection.sql(
         f"""
-        WITH events AS (SELECT * FROM validated_transactions WHERE day BETWEEN $first AND $last),
+        WITH events AS (SELECT * FROM {tables.transactions} WHERE day BETWEEN $first AND $last),
         known AS (
             SELECT l.transaction_id, arg_max(l.is_fraud, (l.reported_at, l.is_fraud)) AS is_fraud
-            FROM validated_labels l JOIN events t USING (transaction_id)
+            FROM {tables.labels} l JOIN events t USING (transaction_id)
             WHERE epoch_us(l.reported_at) <= t.event_us + $delay AND l.reported_at < $before
             GROUP BY l.transaction_id
         )

@@ -1,6 +1,6 @@
 """A rebuilt store goes on as if it had never been lost: the warehouse, then what the outbox knows beyond it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,18 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fraud_platform.decisions.drain import Drained, drain
 from fraud_platform.decisions.recovery import Rebuilt, moment_of, rebuild_states
 from fraud_platform.decisions.router import Candidate, Router
 from fraud_platform.decisions.scorer import Scorer
 from fraud_platform.errors import WarehouseError
 from fraud_platform.features.expressions import DAY, HOUR
 from fraud_platform.features.selection import build_catalog
-from fraud_platform.features.stores import Entry
+from fraud_platform.features.stores import Change, Entry, NewEntry
 from fraud_platform.features.stores.lmdb import LmdbStore
 from fraud_platform.monitoring.replay import Recorder
 from fraud_platform.warehouse import connect
+from fraud_platform_tests.decisions.conftest import small_source
 
 CATALOG = build_catalog({"customer_id", "merchant_id", "amount_cents", "event_time"}, [], 7 * DAY)
 START = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()) * 1_000_000
@@ -63,7 +65,7 @@ class Shop:
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with connect(tmp_path / "fraud.duckdb") as connection:
-        connection.execute("CREATE TABLE quarantined_transactions (transaction_id VARCHAR)")
+        connection.execute("CREATE TABLE quarantined_transactions (transaction_id VARCHAR, source_file VARCHAR)")
         connection.execute(
             "CREATE TABLE validated_labels (transaction_id VARCHAR, is_fraud BOOLEAN, reported_at TIMESTAMP)"
         )
@@ -144,8 +146,85 @@ def test_half_of_it_in_the_warehouse_is_counted_once(
 def test_an_event_that_validation_refused_stays_out(
     shops: tuple[Shop, Shop], warehouse: duckdb.DuckDBPyConnection
 ) -> None:
-    warehouse.execute("INSERT INTO quarantined_transactions VALUES ('t59')")
+    warehouse.execute("INSERT INTO quarantined_transactions VALUES ('t59', 'live/2026-03-13.parquet')")
     assert rebuild_states(warehouse, CATALOG, shops[1].store).caught_up == len(LIVE) - 1
+
+
+def test_a_row_of_a_file_that_was_refused_says_nothing_of_the_event_that_was_decided(
+    shops: tuple[Shop, Shop], warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    warehouse.execute("INSERT INTO quarantined_transactions VALUES ('t59', '2026-03-13.csv')")
+    assert rebuilt_goes_on_as_kept(shops, warehouse).caught_up == len(LIVE)
+
+
+class TestAfterADrain:
+    """What the outbox has let go is in the warehouse, validated or not."""
+
+    @pytest.fixture
+    def drain_it(
+        self, shops: tuple[Shop, Shop], warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+    ) -> Callable[[int], Drained]:
+        source = small_source(tmp_path)
+        return lambda keep: drain(warehouse, shops[1].store, source, tmp_path / "raw", tmp_path / "labels", keep)
+
+    @pytest.mark.parametrize("keep", [0, 7, 1000])
+    def test_events_and_labels_that_are_not_validated_are_there_and_counted_once(
+        self,
+        shops: tuple[Shop, Shop],
+        warehouse: duckdb.DuckDBPyConnection,
+        drain_it: Callable[[int], Drained],
+        keep: int,
+    ) -> None:
+        drain_it(keep)
+        assert len(shops[1].store.entries(0, 100)) == min(keep, 25)
+        done = rebuilt_goes_on_as_kept(shops, warehouse)
+        assert (done.events, done.unvalidated, done.caught_up, done.relabelled) == (60, len(LIVE), 0, 0)
+
+    def test_half_of_it_validated_is_counted_once(
+        self, shops: tuple[Shop, Shop], warehouse: duckdb.DuckDBPyConnection, drain_it: Callable[[int], Drained]
+    ) -> None:
+        drain_it(0)
+        land(warehouse, range(40, 51))
+        land_label(warehouse, 50, True, report(50))
+        assert rebuilt_goes_on_as_kept(shops, warehouse).unvalidated == 9
+
+    def test_what_came_after_the_drain_is_caught_up(
+        self, shops: tuple[Shop, Shop], warehouse: duckdb.DuckDBPyConnection, drain_it: Callable[[int], Drained]
+    ) -> None:
+        drain_it(0)
+        for shop in shops:
+            shop.scorer.score(event(60))
+            shop.scorer.label("t59", True, report(59))
+            shop.scorer.label("t50", False, report(50, after=2 * DAY))
+        done = rebuilt_goes_on_as_kept(shops, warehouse)
+        assert (done.unvalidated, done.caught_up, done.relabelled) == (len(LIVE), 1, 2)
+
+    def test_a_drained_event_that_validation_refused_stays_out(
+        self, shops: tuple[Shop, Shop], warehouse: duckdb.DuckDBPyConnection, drain_it: Callable[[int], Drained]
+    ) -> None:
+        drain_it(10)
+        warehouse.execute("INSERT INTO quarantined_transactions VALUES ('t59', 'live/2026-03-13.parquet')")
+        done = rebuild_states(warehouse, CATALOG, shops[1].store)
+        assert (done.unvalidated, done.caught_up) == (len(LIVE) - 1, 0)
+
+    def test_history_as_of_a_moment_leaves_out_what_is_not_validated(
+        self, warehouse: duckdb.DuckDBPyConnection, drain_it: Callable[[int], Drained], tmp_path: Path
+    ) -> None:
+        """A replay is compared with the feature table, which is made of what is validated."""
+        drain_it(0)
+        anew = Shop(tmp_path / "anew")
+        done = rebuild_states(warehouse, CATALOG, anew.store, before=datetime(2026, 3, 31, tzinfo=UTC))
+        assert (done.events, done.unvalidated) == (len(HISTORY), 0)
+        anew.store.close()
+
+
+def test_an_entry_that_cannot_be_read_is_left_out_and_counted(
+    shops: tuple[Shop, Shop], warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    store = shops[1].store
+    store.commit(store.read([], []), Change({}, {}, 0, [NewEntry(b"of a newer version")]))
+    done = rebuilt_goes_on_as_kept(shops, warehouse)
+    assert (done.unreadable, done.caught_up) == (1, len(LIVE))
 
 
 def test_events_decided_during_the_rebuild_are_in_it(
