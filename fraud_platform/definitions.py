@@ -9,6 +9,7 @@ from fraud_platform.defs import (
     comparison,
     deployment,
     features,
+    feedback,
     monitoring,
     parity,
     raw,
@@ -19,6 +20,7 @@ from fraud_platform.defs import (
     training,
     validated,
 )
+from fraud_platform.defs.days import daily_partitions, goes_on_live
 from fraud_platform.settings import Settings, load_settings
 from fraud_platform.transactions.sources import load_source
 
@@ -30,16 +32,18 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         SourceError: if the source's file is wrong, listing all that is.
     """
     source = load_source(settings.source, settings.data)
+    days = daily_partitions(source, live=goes_on_live(source, settings))
     return dg.Definitions.merge(
         resources.definitions(settings, source),
-        raw.definitions(source),
-        validated.definitions(source),
-        features.definitions(source),
+        feedback.definitions(source),
+        raw.definitions(source, days),
+        validated.definitions(source, days),
+        features.definitions(days),
         training.definitions(),
         candidates.definitions(settings),
         comparison.definitions(settings),
         champion.definitions(),
-        scoring.definitions(source),
+        scoring.definitions(days),
         rules.definitions(),
         serving.definitions(),
         deployment.definitions(),

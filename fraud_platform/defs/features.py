@@ -5,13 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range, row_counts
+from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, day_range, row_counts
 from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS, markdown_table, plain_schema
 from fraud_platform.features.selection import Catalog
 from fraud_platform.features.spark_table import SparkEngine
 from fraud_platform.features.table import materialize_features
 from fraud_platform.settings import Settings
-from fraud_platform.transactions.sources import Source
 from fraud_platform.warehouse import connect, rows_in_folder
 
 KEYS = {
@@ -23,15 +22,15 @@ KEYS = {
 }
 
 
-def definitions(source: Source) -> dg.Definitions:
+def definitions(days: dg.DailyPartitionsDefinition) -> dg.Definitions:
     """The feature table of a source."""
-    return dg.Definitions(assets=[_transaction_features(source)])
+    return dg.Definitions(assets=[_transaction_features(days)])
 
 
-def _transaction_features(source: Source) -> dg.AssetsDefinition:
+def _transaction_features(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         deps=["validated_transactions", "validated_labels"],
-        partitions_def=daily_partitions(source),
+        partitions_def=days,
         backfill_policy=SINGLE_RUN,
         group_name="features",
         kinds={"polars", "numpy", "parquet"},

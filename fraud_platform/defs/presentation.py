@@ -8,11 +8,13 @@ from pathlib import Path
 import dagster as dg
 
 from fraud_platform.transactions.contract import Column
+from fraud_platform.transactions.source_schema import AttributeColumn
 
 DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
 """A day's data is late one day after it was due, with two hours' grace for the warning."""
 
 OWNERS = {
+    "feedback": ["team:fraud-platform"],
     "raw": ["team:payments-data"],
     "validated": ["team:payments-data"],
     "features": ["team:fraud-ml"],
@@ -46,6 +48,15 @@ def contract_schema(columns: Iterable[Column], group: str, before: Described, af
 def plain_schema(columns: Described, group: str) -> dg.TableSchema:
     """A table schema outside the contract; each column is tagged with its owner."""
     return dg.TableSchema(_plain(columns, group))
+
+
+def attribute_columns(attributes: Mapping[str, AttributeColumn]) -> Described:
+    """The columns that a source has beyond the contract."""
+    types = {"number": "float64", "text": "string"}
+    return {
+        name: (types[attribute.type], f"the source's own column {attribute.column}")
+        for name, attribute in attributes.items()
+    }
 
 
 def _plain(columns: Described, group: str) -> list[dg.TableColumn]:

@@ -7,11 +7,10 @@ import polars as pl
 
 from fraud_platform.decisions.batch import score_features
 from fraud_platform.defs.champion import champion_artefact
-from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range, row_counts
+from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, day_range, row_counts
 from fraud_platform.defs.presentation import DAILY_FRESHNESS, OWNERS, plain_schema, rounded
 from fraud_platform.features.table import read_features
 from fraud_platform.settings import Settings
-from fraud_platform.transactions.sources import Source
 from fraud_platform.warehouse import (
     connect,
     day_file,
@@ -36,15 +35,15 @@ COLUMNS = {
 }
 
 
-def definitions(source: Source) -> dg.Definitions:
+def definitions(days: dg.DailyPartitionsDefinition) -> dg.Definitions:
     """The batch scores of a source."""
-    return dg.Definitions(assets=[_batch_scores(source)])
+    return dg.Definitions(assets=[_batch_scores(days)])
 
 
-def _batch_scores(source: Source) -> dg.AssetsDefinition:
+def _batch_scores(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         deps=["transaction_features", "champion_model"],
-        partitions_def=daily_partitions(source),
+        partitions_def=days,
         backfill_policy=SINGLE_RUN,
         group_name="scoring",
         kinds={"onnx", "duckdb", "parquet"},

@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, daily_partitions, day_range, row_counts
+from fraud_platform.defs.days import SINGLE_RUN, add_rows_per_day, day_range, row_counts
 from fraud_platform.defs.presentation import (
     DAILY_FRESHNESS,
     OWNERS,
-    Described,
+    attribute_columns,
     contract_schema,
     markdown_table,
     page,
@@ -42,7 +42,11 @@ LABEL_CHECKS = {
     "fraud_rate": "Of the matured events of the last 30 days, 0.1 to 5 % were fraud.",
 }
 
-KEYS = {"day": ("date", "its UTC day"), "event_us": ("int64", "event_time, microseconds since 1970")}
+KEYS = {
+    "day": ("date", "its UTC day"),
+    "event_us": ("int64", "event_time, microseconds since 1970"),
+    "live": ("bool", "whether it came through the service and not in a file of the source"),
+}
 LABEL_KEYS = {"day": ("date", "the UTC day of the labelled event")}
 QUARANTINE_COLUMNS = {
     "day": ("date", "the UTC day of the event; null where the row has none"),
@@ -54,12 +58,12 @@ QUARANTINE_COLUMNS = {
 }
 
 
-def definitions(source: Source) -> dg.Definitions:
+def definitions(source: Source, days: dg.DailyPartitionsDefinition) -> dg.Definitions:
     """The validated tables of a source."""
-    return dg.Definitions(assets=[_validated_transactions(source), _validated_labels(source)])
+    return dg.Definitions(assets=[_validated_transactions(source, days), _validated_labels(days)])
 
 
-def _validated_transactions(source: Source) -> dg.AssetsDefinition:
+def _validated_transactions(source: Source, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="validate_transactions",
         specs=[
@@ -67,7 +71,11 @@ def _validated_transactions(source: Source) -> dg.AssetsDefinition:
                 TRANSACTIONS,
                 deps=["raw_transactions"],
                 description="Transactions that keep the contract: typed, in UTC, in minor units, each id once.",
-                metadata={"dagster/column_schema": contract_schema(TRANSACTION, GROUP, KEYS, _attributes(source))},
+                metadata={
+                    "dagster/column_schema": contract_schema(
+                        TRANSACTION, GROUP, KEYS, attribute_columns(source.attributes)
+                    )
+                },
                 group_name=GROUP,
                 kinds={"duckdb", "greatexpectations"},
                 owners=OWNERS[GROUP],
@@ -95,7 +103,7 @@ def _validated_transactions(source: Source) -> dg.AssetsDefinition:
                 description="The share of bad rows is below the limit.",
             ),
         ],
-        partitions_def=daily_partitions(source),
+        partitions_def=days,
         backfill_policy=SINGLE_RUN,
         pool="duckdb",
     )
@@ -111,7 +119,8 @@ def _validated_transactions(source: Source) -> dg.AssetsDefinition:
             quarantined = row_counts(rows_in_table(connection, QUARANTINED), found.quarantined)
         add_rows_per_day(context, TRANSACTIONS, found.accepted)
         add_rows_per_day(context, QUARANTINED, found.quarantined)
-        yield dg.MaterializeResult(asset_key=TRANSACTIONS, metadata=accepted | _docs(suite))
+        copies = {"copies_live_and_in_a_file": sum(found.copies.values())}
+        yield dg.MaterializeResult(asset_key=TRANSACTIONS, metadata=accepted | copies | _docs(suite))
         yield dg.MaterializeResult(asset_key=QUARANTINED, metadata=quarantined | _quarantine_metadata(found))
         yield from _check_results(TRANSACTIONS, suite)
         yield _quarantined_share(found, settings.quarantine_share_limit)
@@ -119,7 +128,7 @@ def _validated_transactions(source: Source) -> dg.AssetsDefinition:
     return validate_transactions_step
 
 
-def _validated_labels(source: Source) -> dg.AssetsDefinition:
+def _validated_labels(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="validate_labels",
         specs=[
@@ -138,7 +147,7 @@ def _validated_labels(source: Source) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(name, asset=LABELS, blocking=True, description=text)
             for name, text in LABEL_CHECKS.items()
         ],
-        partitions_def=daily_partitions(source),
+        partitions_def=days,
         backfill_policy=SINGLE_RUN,
         pool="duckdb",
     )
@@ -159,14 +168,6 @@ def _validated_labels(source: Source) -> dg.AssetsDefinition:
         yield from _check_results(LABELS, suite)
 
     return validate_labels_step
-
-
-def _attributes(source: Source) -> Described:
-    types = {"number": "float64", "text": "string"}
-    return {
-        name: (types[attribute.type], f"the source's own column {attribute.column}")
-        for name, attribute in source.attributes.items()
-    }
 
 
 def _docs(suite: SuiteResult) -> dict[str, Any]:

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from fraud_platform.decisions.outbox_rows import DECISION_COLUMNS
 from fraud_platform.definitions import build_definitions
 from fraud_platform.errors import SourceError, TrainingError
 from fraud_platform.settings import Settings
@@ -18,8 +20,11 @@ from fraud_platform_tests.installation import ROOT
 SOURCES = ("simulator", "handbook")
 CANDIDATES = ("logistic_regression", "random_forest", "xgboost", "lightgbm", "isolation_forest")
 ASSETS: dict[str, tuple[str, set[str]]] = {
-    "raw_transactions": ("raw", set()),
-    "raw_labels": ("raw", {"raw_transactions"}),
+    "decision_log": ("feedback", set()),
+    "live_transactions": ("feedback", set()),
+    "feedback_labels": ("feedback", set()),
+    "raw_transactions": ("raw", {"live_transactions"}),
+    "raw_labels": ("raw", {"raw_transactions", "feedback_labels"}),
     "validated_transactions": ("validated", {"raw_transactions"}),
     "quarantined_transactions": ("validated", {"raw_transactions"}),
     "validated_labels": ("validated", {"raw_labels", "validated_transactions"}),
@@ -63,7 +68,7 @@ BLOCKING_CHECKS = {
     ("validated_labels", "fraud_rate"),
     ("feature_parity_report", "features_are_equal"),
 }
-REPORTING_CHECKS = {("data_drift_report", "drift_share")}
+REPORTING_CHECKS = {("data_drift_report", "drift_share"), ("decision_log", "nothing_rejected")}
 RETRAINED = {name for name, (group, _) in ASSETS.items() if group == "training"} | {
     "batch_scores",
     "fraud_scoring_bento",
@@ -187,13 +192,31 @@ def test_daily_assets_have_the_days_of_the_source(source: str, first: str, last:
     assert ends == dict.fromkeys(DAILY, (first, last))
 
 
+def test_live_days_beyond_those_of_the_source_make_its_days_go_on_to_today(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, source=ROOT / "sources" / "simulator.yaml", warehouse=tmp_path)  # type: ignore[call-arg]
+    live = settings.raw_transactions / "live"
+    live.mkdir(parents=True)
+    ends = []
+    for day in ("2026-03-01", "2026-03-02"):
+        (live / f"{day}.parquet").touch()
+        graph = build_definitions(settings).resolve_asset_graph()
+        days = {graph.get(dg.AssetKey(name)).partitions_def for name in DAILY}
+        ends += [definition.get_last_partition_key() for definition in days if definition]
+    assert ends == ["2026-03-01", str(datetime.now(UTC).date())]
+
+
+def test_the_schema_of_the_decision_log_is_the_table(definitions: dg.Definitions) -> None:
+    schema = specs_of(definitions)["decision_log"].metadata["dagster/column_schema"]
+    assert [column.name for column in schema.columns] == list(DECISION_COLUMNS)
+
+
 def test_the_schema_lists_the_contract_and_the_attributes_of_the_source(tmp_path: Path) -> None:
     given = (ROOT / "sources" / "handbook.yaml").read_text()
     path = tmp_path / "own.yaml"
     path.write_text(given + "attributes: {seconds: {column: TX_TIME_SECONDS, type: number}}\n")
     schema = specs_of(definitions_of(path))["validated_transactions"].metadata["dagster/column_schema"]
     contract = [column.name for column in TRANSACTION]
-    assert [column.name for column in schema.columns] == ["day", "event_us", *contract, "seconds"]
+    assert [column.name for column in schema.columns] == ["day", "event_us", "live", *contract, "seconds"]
     assert schema.columns[-1].type == "float64"
 
 
