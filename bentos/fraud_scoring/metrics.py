@@ -81,8 +81,7 @@ OUTBOX = Gauge("fraud_outbox_entries", "Entries that the warehouse does not have
 QUEUE = Gauge("fraud_review_queue", "Decisions that wait for a review.", multiprocess_mode="mostrecent")
 
 _stages = {
-    stage: STAGE_SECONDS.labels(stage).observe
-    for stage in ("read", "features", "model", "rules and reasons", "commit")
+    stage: STAGE_SECONDS.labels(stage).observe for stage in ("read", "features", "model", "rules and reasons", "commit")
 }
 _shown: set[tuple[str, str]] = set()
 

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import httpx
 import numpy as np
-from bentos.fraud_scoring.guard import Guard
 
 from bentos.fraud_scoring import metrics
 from bentos.fraud_scoring.api import Stage, build_app
+from bentos.fraud_scoring.guard import Guard
 from bentos.fraud_scoring.loading import Models
 from bentos.fraud_scoring.worker import Worker
 from fraud_platform.audit import Audit
