@@ -34,6 +34,7 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("batch_scores",),
     ("data_drift_report", "rule_backtest"),
     ("online_state", "fraud_scoring_bento"),
+    ("service_deployment",),
 )
 """What runs together, in flow order; each stage reports before the next begins. `candidate_models` is all of them."""
 
