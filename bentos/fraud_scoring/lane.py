@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from fraud_platform.decisions.scorer import Event, Outcome, Scorer
 from fraud_platform.errors import FraudPlatformError
 
-TOGETHER = 64
-"""Transactions decided on at once; more would let the next request wait for milliseconds."""
+TOGETHER = 256
+"""Transactions decided on at once. A batch goes through in such groups, and a single transaction waits for one of them
+at most: some 50 ms. Smaller groups cost a batch more: with 64, a third of its speed, since each commit writes its pages."""
 
 Answers = list[Outcome | Exception]
 T = TypeVar("T")

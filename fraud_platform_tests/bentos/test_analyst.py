@@ -56,8 +56,9 @@ def test_a_payment_scored_by_hand_is_judged_and_its_label_reaches_the_warehouse(
     page.goto("/console/queue")
     page.get_by_text("1,234.56").first.wait_for()
     page.get_by_text(PAYMENT["customer_id"]).first.wait_for()
-    page.keyboard.press("f")
-    page.get_by_text(PAYMENT["customer_id"]).first.wait_for(state="detached")
+    with page.expect_response(lambda response: response.url.endswith("/console/verdicts")) as verdict:
+        page.keyboard.press("f")
+    assert verdict.value.ok
 
     decisions, labels = _drained(the_day_before)
     assert decisions == [("by-hand-1", "review", ["watch list: customer_id"])]

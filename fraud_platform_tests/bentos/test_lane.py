@@ -52,10 +52,10 @@ def test_what_comes_at_once_is_decided_on_together_and_answered_apart(lane: Lane
 
 def test_no_group_is_larger_than_agreed(lane: Lane) -> None:
     async def send() -> list[Any]:
-        return await asyncio.gather(*(lane.decide(list(range(20))) for _ in range(10)))
+        return await asyncio.gather(*(lane.decide(list(range(60))) for _ in range(10)))
 
-    assert asyncio.run(send()) == [list(range(20))] * 10
-    assert [len(group) for group in scorer_of(lane).groups] == [TOGETHER // 20 * 20] * 3 + [20]
+    assert asyncio.run(send()) == [list(range(60))] * 10
+    assert [len(group) for group in scorer_of(lane).groups] == [TOGETHER // 60 * 60] * 2 + [120]
 
 
 def test_an_error_of_one_is_only_its_own(lane: Lane) -> None:
