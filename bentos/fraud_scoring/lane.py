@@ -14,8 +14,8 @@ from fraud_platform.decisions.scorer import Event, Outcome, Scorer
 from fraud_platform.errors import FraudPlatformError
 
 TOGETHER = 256
-"""Transactions decided on at once. A batch goes through in such groups, and a single transaction waits for one of them
-at most: some 50 ms. Smaller groups cost a batch more: with 64, a third of its speed, since each commit writes its pages."""
+"""Transactions decided on at once. A batch goes through in such groups, and a single transaction waits for one of
+them at most, some 50 ms. With 64 a batch loses a third of its speed, since each commit writes its pages anew."""
 
 Answers = list[Outcome | Exception]
 T = TypeVar("T")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fraud_platform.decisions.reasons import Reasons
 
 from fraud_platform.decisions.deployment import Challenger, Deployed, Deployment, artefact_folder
+from fraud_platform.decisions.reasons import Reasons
 from fraud_platform.decisions.router import Candidate, Guard, Router
 from fraud_platform.decisions.scorer import check_catalog
 from fraud_platform.errors import FraudPlatformError

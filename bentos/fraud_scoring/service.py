@@ -99,7 +99,7 @@ class FraudScoring:
             settings.online_store_address,
             Path(fraud_platform.__file__).parent,
         )
-        # By default a thread that computes keeps the others waiting for 5 ms: the loop for the lane, and the other way round.
+        # By default a thread that computes keeps another waiting for 5 ms: the loop and the lane wait for each other.
         sys.setswitchinterval(SWITCH_SECONDS)
         # Without it the collector stops every request for 0.1 s about once in 4,000 of them.
         gc.collect()
