@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from fraud_platform.decisions.scorer import Event, Outcome, Scorer
+from fraud_platform.decisions.deciding import Event
+from fraud_platform.decisions.scorer import Outcome, Scorer
 from fraud_platform.errors import FraudPlatformError
 
 TOGETHER = 256

@@ -3,14 +3,15 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from fraud_platform.decisions.deciding import check_catalog
 from fraud_platform.decisions.deployment import Challenger, Deployed, Deployment, artefact_folder
 from fraud_platform.decisions.reasons import Reasons
 from fraud_platform.decisions.router import Candidate, Guard, Router
-from fraud_platform.decisions.scorer import check_catalog
 from fraud_platform.errors import FraudPlatformError
 from fraud_platform.features.selection import Catalog
 from fraud_platform.models.artefact import Artefact
@@ -73,7 +74,9 @@ class Models:
         if key not in self._loaded:
             artefact = Artefact.load(folder)
             guard = Guard(self.settings.model_guard_ms / 1000, self.settings.model_rest_seconds, self.clock)
-            candidate = Candidate(model_version, artefact, Reasons(self.catalog, Explainer.load(folder)), guard)
+            reasons = Reasons(self.catalog, Explainer.load(folder))
+            end = datetime.fromisoformat(artefact.card.periods["validation"]["end"]).replace(tzinfo=UTC)
+            candidate = Candidate(model_version, artefact, reasons, guard, end.timestamp())
             check_catalog(candidate, self.catalog)
             artefact.predict(np.full((1, len(self.catalog.features)), np.nan, np.float32))
             self._loaded[key] = candidate

@@ -125,9 +125,11 @@ def show_models(router: Router) -> None:
         MODELS.labels(*gone).set(0)
     for present in now:
         MODELS.labels(*present).set(1)
+    if router.champion is not None and ("champion", router.champion.version) not in _shown:
+        MODEL_LOADED.set_to_current_time()
+        MODEL_TRAINED.set(router.champion.learnt_until)
     _shown.clear()
     _shown.update(now)
-    MODEL_LOADED.set_to_current_time()
 
 
 def render() -> tuple[bytes, str]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from bentos.fraud_scoring.answers import Health, Replay, Shown
 from bentos.fraud_scoring.body import BATCH_BYTES, TRANSACTION_BYTES, Refusal
-from bentos.fraud_scoring.worker import Health, Replay, Shown
 from fraud_platform.decisions.journal import Decision
 from fraud_platform.transactions.label_request import LabelReport
 

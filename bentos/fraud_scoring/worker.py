@@ -11,18 +11,19 @@ import msgspec
 import numpy as np
 
 from bentos.fraud_scoring import metrics
+from bentos.fraud_scoring.answers import Health, Part, Replay, Shown
 from bentos.fraud_scoring.body import RequestRefused, check_fields_once
 from bentos.fraud_scoring.guard import Guard
 from bentos.fraud_scoring.lane import TOGETHER, Lane
 from bentos.fraud_scoring.loading import Models
 from bentos.fraud_scoring.watch import Watched, watch
 from fraud_platform.audit import Audit
+from fraud_platform.decisions.deciding import Event
 from fraud_platform.decisions.deployment import read_deployment
-from fraud_platform.decisions.journal import Decided, Decision, ServedBy, Shadow, decision_key, decode
-from fraud_platform.decisions.policy import Action
+from fraud_platform.decisions.journal import Decided, Decision, decision_key, decode
 from fraud_platform.decisions.router import Router
 from fraud_platform.decisions.ruleset import RuleSet
-from fraud_platform.decisions.scorer import Event, Outcome, Scorer
+from fraud_platform.decisions.scorer import Outcome, Scorer
 from fraud_platform.errors import FraudPlatformError, InvalidTransaction, StoreError
 from fraud_platform.features.expressions import KNOWN_FRAUD
 from fraud_platform.features.selection import Catalog
@@ -32,57 +33,6 @@ from fraud_platform.transactions.label_request import LabelReport
 from fraud_platform.transactions.request import TransactionDecoder
 
 DECISION_ID_LENGTH = 32
-
-
-class Replay(msgspec.Struct, frozen=True):
-    """A decision made again from what was stored.
-
-    Attributes:
-        decision: as it was answered.
-        same: whether probability and action are the same again.
-        fraud_probability, action: as they come out now.
-        why: what differs, in words; None where nothing does.
-    """
-
-    decision: Decision
-    same: bool
-    fraud_probability: float | None
-    action: Action
-    model_version: str
-    why: str | None = None
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """A decision with what was stored beside it.
-
-    Attributes:
-        transaction: as it was sent.
-        features: the model's inputs by name, None where missing.
-    """
-
-    decision: Decision
-    transaction: dict[str, Any]
-    features: dict[str, float | None]
-    served_by: ServedBy
-    shadow: Shadow | None
-    shadow_rules: tuple[str, ...]
-
-
-class Part(msgspec.Struct, frozen=True):
-    """One thing that the service needs, and how it is."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
-class Health(msgspec.Struct, frozen=True):
-    """`ok`, `degraded` (it decides, but not as it should) or `unavailable`."""
-
-    status: str
-    model_version: str | None
-    catalog_fingerprint: str
-    parts: tuple[Part, ...]
 
 
 @dataclass
@@ -288,7 +238,9 @@ class Worker:
     def health(self) -> Health:
         """How the worker is; never raises for what can be said."""
         parts = [self._store_part(), self._model_part()]
-        parts += [Part(one.what, one.problem is None, one.problem or "as the files say") for one in self.watched]
+        rules = f"{len(self.rules.rules)} rules and {len(self.rules.lists.entries)} entries of lists are in force."
+        for one, detail in zip(self.watched, ("As the deployment says.", rules, "As the file says."), strict=True):
+            parts.append(Part(one.what, one.problem is None, one.problem or detail))
         champion = self.models.champion
         status = "ok" if all(part.ok for part in parts) else "degraded"
         if not parts[0].ok:

@@ -88,12 +88,17 @@ class Guard:
 
 @dataclass
 class Candidate:
-    """A loaded model, with what belongs to it."""
+    """A loaded model, with what belongs to it.
+
+    Attributes:
+        learnt_until: the end of the period that it learnt from, seconds since 1970.
+    """
 
     version: str
     artefact: Model
     reasons: Explains | None = None
     guard: Guard = field(default_factory=Guard)
+    learnt_until: float = float("nan")
 
     def __post_init__(self) -> None:
         self.policy = Policy(self.artefact.card.thresholds)

@@ -1,14 +1,11 @@
 """The scorer: transactions in, decisions out, each remembered exactly once; and their labels, when they come."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fraud_platform.decisions.deciding import Decider, Event, Known, Observer, Rules
 from fraud_platform.decisions.journal import (
     Decided,
     Decision,
@@ -20,14 +17,12 @@ from fraud_platform.decisions.journal import (
     filed_under,
     label_key,
 )
-from fraud_platform.decisions.policy import NO_MATCHES, Matches, RiskLevel, combine
-from fraud_platform.decisions.router import Candidate, Routed, Router
-from fraud_platform.errors import ArtefactError, ConflictingTransaction, FraudPlatformError, StoreError
+from fraud_platform.decisions.router import Router
+from fraud_platform.errors import ConflictingTransaction, FraudPlatformError, StoreError
 from fraud_platform.features.expressions import KNOWN_FRAUD
-from fraud_platform.features.online import Entity, OnlineFeatures
+from fraud_platform.features.online import Batch, Entity, OnlineFeatures
 from fraud_platform.features.selection import Catalog
 from fraud_platform.features.stores import Change, NewEntry, Snapshot, Store
-from fraud_platform.models.costs import CostMatrix
 from fraud_platform.transactions.request import request_digest
 
 ATTEMPTS = 100
@@ -35,30 +30,6 @@ ATTEMPTS = 100
 is another's progress; a hundred in a row means that something else is wrong."""
 TOGETHER = 2
 """Attempts at several transactions at once; then they are taken in halves, which meet others less."""
-MOST_PRIORITY = 2**53 - 1
-"""The greatest priority that every store's queue keeps exactly."""
-
-Event = Mapping[str, Any]
-Observer = Callable[[str, float], None]
-"""Told the name of a stage (read, features, model, rules and reasons, commit) and the seconds that it took."""
-
-
-class Rules(Protocol):
-    """What is asked of rules and lists; `decisions.ruleset.RuleSet` is one."""
-
-    @property
-    def digest(self) -> str: ...
-
-    def match(self, event: Event, vector: NDArray[np.float32]) -> Matches: ...
-
-
-class NoRules:
-    """Matches nothing."""
-
-    digest = ""
-
-    def match(self, event: Event, vector: NDArray[np.float32]) -> Matches:
-        return NO_MATCHES
 
 
 @dataclass(frozen=True)
@@ -101,16 +72,29 @@ class Scorer:
         rules: Rules | None = None,
         observe: Observer = lambda stage, seconds: None,
     ) -> None:
-        for candidate in router.candidates:
-            check_catalog(candidate, catalog)
-        self.router = router
-        self.rules: Rules = rules or NoRules()
+        self._decider = Decider(router, catalog, rules, observe)
         self.catalog, self.store = catalog, store
         self._features = OnlineFeatures(catalog)
         self._observe = observe
         self._label_delay_us = catalog.label_delay_us
         self.catalog_fingerprint = catalog.fingerprint
         self.check_store()
+
+    @property
+    def router(self) -> Router:
+        return self._decider.router
+
+    @router.setter
+    def router(self, router: Router) -> None:
+        self._decider.router = router
+
+    @property
+    def rules(self) -> Rules:
+        return self._decider.rules
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self._decider.rules = rules
 
     def check_store(self) -> None:
         """
@@ -158,26 +142,13 @@ class Scorer:
         """
         asked = self._asked(event)
         snapshot = self.store.read([asked.decision_at, asked.label_at], list(asked.keys.values()))
-        features = self._features.compute({**event, KNOWN_FRAUD: 0}, asked.keys, snapshot.states)
-        vectors, late = features.vector[np.newaxis, :], [features.latest_us > event["event_us"]]
-        return self._decide([(asked, {**event, KNOWN_FRAUD: 0})], vectors, late)[0].decision
+        counted = {**event, KNOWN_FRAUD: 0}
+        batch = self._features.compute_all([counted], [asked.keys], snapshot.states)
+        return self._decide([asked], [counted], batch)[0].decision
 
     def replay(self, decided: Decided) -> Decided | None:
-        """Decide again from what was stored: the same features, by the same version of the model.
-
-        None where that version is not loaded. Rules and thresholds are those of now.
-        """
-        candidate = self.router.version(decided.decision.model_version)
-        if candidate is None and decided.served_by != "rules":
-            return None
-        vector = np.frombuffer(decided.vector, "<f4").astype(np.float32)
-        found = candidate.ask(vector[np.newaxis, :]) if candidate else None
-        if candidate is not None and found is None:
-            return None
-        routed = Routed(decided.served_by, candidate, found[0] if found else None, degraded=decided.decision.degraded)
-        at = decision_key(decided.decision.transaction_id)
-        asked = _Asked(decided.event, decided.request_digest, at, at, {})
-        return self._decided(asked, decided.event, vector, routed, decided.decision.late)
+        """Decide again from what was stored, as `Decider.again`. Safe in any thread."""
+        return self._decider.again(decided)
 
     def label(
         self,
@@ -236,11 +207,11 @@ class Scorer:
         event = dict.fromkeys(self.catalog.columns) | {"customer_id": "-"} | event
         asked = self._asked(event)
         states = self._features.compute(event, asked.keys, dict.fromkeys(asked.keys.values())).states
-        vector = self._features.compute(event, asked.keys, states).vector
-        for one in self._decide([(asked, event)], vector[np.newaxis, :], [False]):
-            candidate = self.router.version(one.decision.model_version)
-            if candidate is not None and candidate.reasons is not None:
-                candidate.reasons.of(event, vector)
+        batch = self._features.compute_all([event], [asked.keys], states)
+        self._decide([asked], [event], batch)
+        for candidate in self.router.candidates:
+            if candidate.reasons is not None:
+                candidate.reasons.of(event, batch.vectors[0])
         self._features.relabel(event, self._features.labelled_keys(event), states, 1)
 
     def _asked(self, event: Event) -> _Asked:
@@ -296,9 +267,7 @@ class Scorer:
         except FraudPlatformError as error:
             raise _OfOneTransaction(error) from error
         self._observe("features", clock() - started)
-        latest = batch.latest_us.tolist()
-        late = [moment > event["event_us"] for moment, event in zip(latest, events, strict=True)]
-        found = self._decide(list(zip(new, events, strict=True)), batch.vectors, late)
+        found = self._decide(new, events, batch)
         started = clock()
         records: dict[bytes, bytes] = {}
         entries: list[NewEntry] = []
@@ -311,8 +280,8 @@ class Scorer:
                 counts = bool(decided.event[KNOWN_FRAUD])
                 records[one.label_at] = encode(_with_counts(label, counts))
             elif decided.decision.action == "review":
-                queue[one.decision_at] = min(decided.decision.expected_loss, MOST_PRIORITY)
-        change = Change(records, batch.states, max(latest), entries, queue)
+                queue[one.decision_at] = decided.decision.expected_loss
+        change = Change(records, batch.states, int(batch.latest_us.max()), entries, queue)
         committed = self.store.commit(snapshot, change) is not None
         self._observe("commit", clock() - started)
         return committed
@@ -322,59 +291,12 @@ class Scorer:
         counts = label is not None and label.is_fraud and self._in_time(event, label.reported_us)
         return {**event, KNOWN_FRAUD: int(counts)}
 
-    def _decide(
-        self, new: list[tuple[_Asked, dict[str, Any]]], vectors: NDArray[np.float32], late: list[bool]
-    ) -> list[Decided]:
-        started = time.perf_counter()
-        routed = self.router.route(vectors, [event["customer_id"] for _, event in new])
-        ended = time.perf_counter()
-        self._observe("model", ended - started)
-        found = [
-            self._decided(one, event, vector, by, is_late)
-            for (one, event), vector, by, is_late in zip(new, vectors, routed, late, strict=True)
+    def _decide(self, asked: list[_Asked], events: list[dict[str, Any]], batch: Batch) -> list[Decided]:
+        known = [
+            Known(one.digest, event, vector, latest > event["event_us"])
+            for one, event, vector, latest in zip(asked, events, batch.vectors, batch.latest_us.tolist(), strict=True)
         ]
-        self._observe("rules and reasons", time.perf_counter() - ended)
-        return found
-
-    def _decided(self, one: _Asked, event: Event, vector: NDArray[np.float32], by: Routed, late: bool) -> Decided:
-        risk, model_action = by.candidate.policy.judge(by.probability) if by.candidate else ("medium", None)  # pyright: ignore[reportArgumentType]
-        matches = self.rules.match(event, vector)
-        action, matched = combine(model_action, matches)
-        reasons = ()
-        if action != "approve" and by.candidate is not None and by.candidate.reasons is not None:
-            reasons = by.candidate.reasons.of(event, vector, probability=by.probability)
-        level: RiskLevel = "high" if action != "approve" else "medium" if risk == "high" else risk
-        decision = Decision(
-            transaction_id=event["transaction_id"],
-            decision_id=one.decision_at.hex(),
-            is_fraud=action != "approve",
-            fraud_probability=by.probability,
-            risk_level=level,
-            action=action,
-            expected_loss=expected_loss(by.probability, event["amount_cents"], self._costs(by)),
-            reasons=reasons,
-            matched_rules=matched,
-            model_version=by.candidate.version if by.candidate else "none",
-            catalog_fingerprint=self.catalog_fingerprint,
-            timestamp=datetime.now(UTC),
-            late=late,
-            degraded=by.degraded,
-        )
-        shadow_rules = tuple(match.name for match in matches.shadow)
-        return Decided(
-            one.digest,
-            dict(event),
-            vector.tobytes(),
-            decision,
-            by.served_by,
-            by.shadow,
-            shadow_rules,
-            self.rules.digest,
-        )
-
-    def _costs(self, by: Routed) -> CostMatrix:
-        known = by.candidate or next(iter(self.router.candidates), None)
-        return known.costs if known else CostMatrix()
+        return self._decider.decide(known, batch.vectors)
 
     def _in_time(self, event: Event, reported_us: int) -> bool:
         return reported_us <= event["event_us"] + self._label_delay_us
@@ -386,29 +308,6 @@ class _OfOneTransaction(Exception):
     def __init__(self, cause: FraudPlatformError) -> None:
         super().__init__(str(cause))
         self.cause = cause
-
-
-def check_catalog(candidate: Candidate, catalog: Catalog) -> None:
-    """
-    Raises:
-        ArtefactError: if the model was trained on another catalog.
-    """
-    trained_on = candidate.artefact.card.catalog.fingerprint
-    if trained_on != catalog.fingerprint:
-        raise ArtefactError(
-            f"Model {candidate.version} was trained on catalog {trained_on}, "
-            f"but this code computes catalog {catalog.fingerprint}. Train it again, or serve it with its own Bento."
-        )
-
-
-def expected_loss(probability: float | None, amount_cents: int, costs: CostMatrix) -> int:
-    """What approving costs on average, minor units; all that can be lost where no probability is known.
-
-    >>> expected_loss(0.25, 10_000, CostMatrix(missed_fraud_fee=2_000))
-    3000
-    """
-    loss = amount_cents + costs.missed_fraud_fee
-    return loss if probability is None else round(probability * loss)
 
 
 def _decided(record: bytes | None) -> Decided | None:
