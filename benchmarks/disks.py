@@ -13,6 +13,8 @@ from typing import Protocol
 
 import psutil
 
+PAGE_BYTES = 4096
+
 
 class Disk(Protocol):
     """What a folder lies on."""
@@ -34,13 +36,13 @@ class MountedDisk:
 
     def fill(self) -> None:
         with self._ballast.open("wb") as file:
-            size = 0
-            while room := shutil.disk_usage(self._ballast.parent).free:
+            size, piece = 0, shutil.disk_usage(self._ballast.parent).free
+            while piece >= PAGE_BYTES:
                 try:
-                    os.posix_fallocate(file.fileno(), size, room)
+                    os.posix_fallocate(file.fileno(), size, piece)
+                    size += piece
                 except OSError:
-                    continue  # others took some of the room meanwhile; less of it is left
-                size += room
+                    piece //= 2  # others took some of the room meanwhile
 
     def free(self) -> None:
         self._ballast.unlink()
