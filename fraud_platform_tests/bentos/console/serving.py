@@ -12,7 +12,9 @@ from starlette.routing import BaseRoute
 @contextmanager
 def served(routes: Sequence[BaseRoute]) -> Iterator[str]:
     """Gives the address."""
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), host="127.0.0.1", port=0, log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(Starlette(routes=routes), host="127.0.0.1", port=0, log_level="warning", log_config=None)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
