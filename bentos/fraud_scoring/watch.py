@@ -15,6 +15,8 @@ Stamp = tuple[int, int, int] | None
 class Watched:
     """Some files, and what to do when one of them changed.
 
+    The first look always reads them: they may have changed after the worker, which takes seconds to start, read them.
+
     Attributes:
         problem: why what the files say now cannot be used; what was in force before goes on then.
     """
@@ -23,7 +25,7 @@ class Watched:
         self.what = what
         self.problem: str | None = None
         self._files, self._reload = files, reload
-        self._seen = [_stamp(file) for file in files]
+        self._seen: list[Stamp] | None = None
 
     async def look(self) -> bool:
         """Reload where a file changed; whether one did."""

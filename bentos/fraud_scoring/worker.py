@@ -292,6 +292,8 @@ class Worker:
             rules = await asyncio.to_thread(lambda: RuleSet.of_settings(settings, self.catalog))
         except FraudPlatformError as error:
             return str(error)
+        if rules.digest == self.rules.digest:
+            return None
         await self.lane.run(lambda: setattr(self.scorer, "rules", rules))
         details = {"digest": rules.digest, "rules": len(rules.rules)}
         await asyncio.to_thread(self.audit.write, "service", "rules_taken_up", details)

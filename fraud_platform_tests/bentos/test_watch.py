@@ -35,33 +35,44 @@ def look(watched: Watched) -> bool:
     return asyncio.run(watched.look())
 
 
+def test_what_changed_while_the_worker_started_is_seen_at_the_first_look(file: Path) -> None:
+    reader = Reader(file)
+    watched = Watched("rules", [file], reader)
+    file.write_text("written between the start's reading and the first look")
+    look(watched)
+    assert reader.read == ["written between the start's reading and the first look"]
+
+
 def test_nothing_is_read_while_nothing_changes(file: Path) -> None:
     reader = Reader(file)
     watched = Watched("rules", [file], reader)
-    assert [look(watched), look(watched), reader.read] == [False, False, []]
+    assert [look(watched), look(watched), look(watched), reader.read] == [True, False, False, ["one"]]
 
 
 def test_a_file_that_was_replaced_is_read_once(file: Path) -> None:
     reader = Reader(file)
     watched = Watched("rules", [file], reader)
+    look(watched)
     (file.parent / "new").write_text("two")
     os.replace(file.parent / "new", file)
-    assert [look(watched), look(watched), reader.read] == [True, False, ["two"]]
+    assert [look(watched), look(watched), reader.read] == [True, False, ["one", "two"]]
 
 
 def test_a_file_that_came_or_went_is_a_change(file: Path) -> None:
     reader = Reader(file)
     watched = Watched("rules", [file], reader)
+    look(watched)
     file.unlink()
     assert look(watched)
     file.write_text("back")
     assert look(watched)
-    assert reader.read == ["nothing", "back"]
+    assert reader.read == ["one", "nothing", "back"]
 
 
 def test_any_of_several_files_counts(file: Path) -> None:
     reader = Reader(file)
     watched = Watched("rules", [file, file.parent / "lists"], reader)
+    look(watched)
     (file.parent / "lists").write_text("x")
     assert look(watched)
 
