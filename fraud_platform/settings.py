@@ -192,6 +192,11 @@ class Settings(BaseSettings):
         return self.home / "lists.yaml"
 
     @property
+    def rules_in_force(self) -> Path:
+        """Copies of the rules and lists that were taken up last, for a worker that starts while they are broken."""
+        return self.home / "rules_in_force"
+
+    @property
     def deployment(self) -> Path:
         """Which models the service's workers load, and what for."""
         return self.home / "deployment.json"

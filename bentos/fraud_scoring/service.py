@@ -26,11 +26,11 @@ from bentos.fraud_scoring.binding import refuse_open_binding
 from bentos.fraud_scoring.edge import Edge
 from bentos.fraud_scoring.guard import Guard
 from bentos.fraud_scoring.loading import Models, Packaged
+from bentos.fraud_scoring.rules_kept import rules_at_start
 from bentos.fraud_scoring.timers import leave_out_timers
 from bentos.fraud_scoring.worker import Worker
 from fraud_platform.audit import Audit
 from fraud_platform.decisions.deployment import read_deployment
-from fraud_platform.decisions.ruleset import RuleSet
 from fraud_platform.decisions.scorer import Scorer
 from fraud_platform.errors import FraudPlatformError, ServiceError
 from fraud_platform.features.selection import rebuild_catalog
@@ -122,10 +122,8 @@ def load(settings: Settings) -> Worker:
     models = Models(settings, catalog, packaged)
     models.load(packaged.model_version, packaged.folder)
     router, problems = models.router(read_deployment(settings.deployment))
-    for problem in problems:
-        log.error("A model of %s is not used: %s", settings.deployment, problem)
     pseudonyms = Pseudonyms(settings.pseudonym_key)
-    rules = RuleSet.of_settings(settings, catalog)
+    rules, rules_problem = rules_at_start(settings, catalog)
     guard = Guard(settings)
     store = open_built_store(settings, catalog.look_back_us)
     scorer = Scorer(router, catalog, store, rules, metrics.observe_stage)
@@ -133,7 +131,9 @@ def load(settings: Settings) -> Worker:
     threaded = settings.online_store_url is not None or settings.online_store_durable
     audit = Audit(settings.audit_log, pseudonyms)
     worker = Worker(settings, scorer, decoder, models, guard, audit, threaded)
-    worker.watched[0].problem = "; ".join(problems) or None
+    for watched, problem in zip(worker.watched, ("; ".join(problems) or None, rules_problem), strict=False):
+        if problem:
+            watched.note(problem)
     return worker
 
 

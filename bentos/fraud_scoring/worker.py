@@ -16,6 +16,7 @@ from bentos.fraud_scoring.body import RequestRefused, check_fields_once
 from bentos.fraud_scoring.guard import Guard
 from bentos.fraud_scoring.lane import TOGETHER, Lane
 from bentos.fraud_scoring.loading import Models
+from bentos.fraud_scoring.rules_kept import keep
 from bentos.fraud_scoring.watch import Watched, watch
 from fraud_platform.audit import Audit
 from fraud_platform.decisions.deciding import Event
@@ -295,6 +296,7 @@ class Worker:
         if rules.digest == self.rules.digest:
             return None
         await self.lane.run(lambda: setattr(self.scorer, "rules", rules))
+        await asyncio.to_thread(keep, settings, self.catalog, rules)
         details = {"digest": rules.digest, "rules": len(rules.rules)}
         await asyncio.to_thread(self.audit.write, "service", "rules_taken_up", details)
         return None
