@@ -228,8 +228,7 @@ class Faults:
         self._champions = list(self.models)
 
     def kill_worker(self) -> None:
-        self._both_serve()
-        self._random.choice(self.service.serving()).kill()
+        self._random.choice(self._both_serve()).kill()
 
     def kill_service(self) -> None:
         with self._excuse():
@@ -280,8 +279,16 @@ class Faults:
         yield
         self.excused.append((begun, self.client.load.now()))
 
-    def _both_serve(self) -> None:
-        self._until(f"{WORKERS} workers that serve", lambda: len(self.service.serving()) == WORKERS)
+    def _both_serve(self) -> list[psutil.Process]:
+        """All workers, once they are there."""
+        found: list[psutil.Process] = []
+
+        def all_serve() -> bool:
+            found[:] = self.service.serving()
+            return len(found) == WORKERS
+
+        self._until(f"{WORKERS} workers that serve", all_serve)
+        return found
 
     def _answers_by(self, version: str) -> bool:
         answered = [one for one in self.client.load.exchanges[-10 * IN_A_ROW :] if one.status]
