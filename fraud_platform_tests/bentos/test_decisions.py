@@ -133,7 +133,6 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
         ({"fraud_type": "Stolen Card!"}, "fraud_type"),
         ({"colour": "red"}, "colour"),
     ],
-    ids=str,
 )
 def test_what_is_no_label_is_refused_at_its_field(client: Client, given: dict[str, Any], field: str) -> None:
     error = assert_error(label(client, **given), 422, "invalid_label")
