@@ -1,7 +1,6 @@
 """The command line: `fraud-platform …`. Each command calls one function and prints what it gave."""
 
 import atexit
-import getpass
 import json
 import os
 import sys
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fraud_platform.audit import user
 from fraud_platform.deployment_commands import deployment
 from fraud_platform.errors import FraudPlatformError
 from fraud_platform.key_commands import keys
@@ -164,7 +164,7 @@ def model_show(version: str) -> None:
 @model.command("promote")
 @click.argument("version", type=click.IntRange(min=1))
 @click.option("--why", required=True, help="for the history")
-@click.option("--by", default=lambda: _user(), help="who decided; default: the user of this machine")
+@click.option("--by", default=user, help="who decided; default: the user of this machine")
 def model_promote(version: int, why: str, by: str) -> None:
     """Make VERSION the champion by hand, without the gate. The service has to be able to run it."""
     from fraud_platform.defs.promotion import promote_by_hand
@@ -179,7 +179,7 @@ def model_promote(version: int, why: str, by: str) -> None:
 
 @model.command("rollback")
 @click.option("--why", required=True, help="for the history")
-@click.option("--by", default=lambda: _user(), help="who decided; default: the user of this machine")
+@click.option("--by", default=user, help="who decided; default: the user of this machine")
 def model_rollback(why: str, by: str) -> None:
     """Put the previous champion back."""
     from fraud_platform.defs.promotion import rollback_by_hand
@@ -190,13 +190,6 @@ def model_rollback(why: str, by: str) -> None:
     _use_dagster_of_this_folder(settings)
     catalog = catalog_of(load_source(settings.source, settings.data))
     click.echo(rollback_by_hand(settings, catalog, why, by).sentence)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):  # a container whose user has no name
-        return f"user {os.getuid()}"
 
 
 def _use_dagster_of_this_folder(settings: "Settings") -> None:

@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bentos.fraud_scoring import metrics
+from fraud_platform.decisions.rule_files import Signature, signature_of
 
 log = logging.getLogger("bentoml.fraud_scoring")
-
-Stamp = tuple[int, int, int] | None
 
 
 class Watched:
@@ -25,11 +24,11 @@ class Watched:
         self.what = what
         self.problem: str | None = None
         self._files, self._reload = files, reload
-        self._seen: list[Stamp] | None = None
+        self._seen: list[Signature] | None = None
 
     async def look(self) -> bool:
         """Reload where a file changed; whether one did."""
-        now = [_stamp(file) for file in self._files]
+        now = [signature_of(file) for file in self._files]
         if now == self._seen:
             return False
         self._seen = now  # before it is read: what changes meanwhile is seen at the next look
@@ -56,12 +55,3 @@ async def watch(watched: list[Watched], seconds: float) -> None:
             except Exception as error:
                 log.error("A defect in reading the %s", one.what, exc_info=error)
                 one.note(f"{type(error).__name__}: {error}")
-
-
-def _stamp(file: Path) -> Stamp:
-    """Changes when the file is written or replaced."""
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
